@@ -1,0 +1,132 @@
+/* The table of hot CPU kernels. Every kernel is a plain function on pointers and sizes with no knowledge of tensors.
+ *
+ * Each family's source is portable C, compiled once for every instruction set (generic, AVX2+FMA, AVX-512) and chosen
+ * once at run time from cpuid and xgetbv; LINNET_CPU=generic|avx2|avx512 forces one that the machine has. Everything is
+ * f32. Kernels share their work among OpenMP threads themselves; results do not depend on the thread count beyond
+ * rounding (reductions over rows are summed per fixed-size block of rows, then over blocks in order).
+ *
+ * Conventions: M rows, C channels last. `acc` flags: false = write, true = add to what is there. Gradients of
+ * parameters (gw, gb, gmu, gu ...) are always added. An output pointer that is NULL is not computed. Buffers never
+ * alias unless said.
+ */
+#ifndef LINNET_KERNELS_CPU_H
+#define LINNET_KERNELS_CPU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Activations, spec operators 1.2. */
+typedef enum {
+  ACT_NONE, /* identity */
+  ACT_SIGMOID,
+  ACT_TANH,
+  ACT_SILU,
+  ACT_RELU,
+  ACT_RELU2, /* relu(x)^2 */
+  ACT_GELU,  /* exact, by erf */
+  ACT_QUICK_GELU,
+} act_kind;
+
+/* One direction of the RWKV-6 recurrence for every head; spec operators 2.3, language-models 3.4 and 4.2.
+ *   S[i][j], i key, j value; y[t][j] += sum_i r[t][i] S[i][j];  S = diag(exp(-exp(w[t]))) S + k[t] v[t]^T.
+ * Tokens are visited in the order step = 0..T-1, token = order ? order[step] : step, backwards when `reverse`. Row b
+ * has lengths[b] tokens if lengths is given (visits stop there; y and gradients of later tokens are written as zero).
+ * r,k,v,w,y: [B,T,H*N]; w_stride 0 means that w is [H*N], the same for every token. Any N >= 1, T >= 0. */
+typedef struct {
+  size_t B, T, H, N;
+  bool reverse;
+  const int32_t *order;   /* [T] a permutation, or NULL */
+  const int32_t *lengths; /* [B] or NULL */
+  const float *r, *k, *v, *w;
+  size_t w_stride;  /* floats between tokens of w: H*N or 0 */
+  const float *u;   /* [H,N] bonus, y += (sum_i r_i u_i k_i) v; NULL = none */
+  const float *s0;  /* [B,H,N,N] start state, NULL = zero */
+  size_t s0_stride; /* floats between batch rows of s0: H*N*N, or 0 when all rows share one */
+} wkv6_args;
+
+typedef struct {
+  const char *name; /* "generic", "avx2", "avx512" */
+
+  /* --- elementwise (elementwise.c) ------------------------------------------------------------------------------- */
+  void (*act_forward)(act_kind kind, size_t n, const float *x, float *y);
+  /* gx (+)= gy * act'(x) */
+  void (*act_backward)(act_kind kind, size_t n, const float *x, const float *gy, float *gx, bool acc);
+  /* y = a * act(g). y may alias a. */
+  void (*gate_forward)(act_kind kind, size_t n, const float *a, const float *g, float *y);
+  void (*gate_backward)(act_kind kind, size_t n, const float *a, const float *g, const float *gy, float *ga, bool acc_a,
+                        float *gg, bool acc_g);
+  /* z = alpha*x + beta*y (y may be NULL when beta is 0). z may alias x or y. */
+  void (*axpby)(size_t n, float alpha, const float *x, float beta, const float *y, float *z);
+  /* y[m][c] = x[m][c] + b[c]  (y may alias x) and its reduction gb[c] += sum_m gy[m][c] */
+  void (*add_rows)(size_t M, size_t C, const float *x, const float *b, float *y);
+  void (*sum_rows)(size_t M, size_t C, const float *gy, float *gb);
+
+  /* --- norms (norm.c): mean and biased variance over each of `groups` spans of n channels in every row ---------------
+   */
+  /* layer norm: groups = 1, n = C. group norm per token: groups = heads. w, b: [groups*n], both NULL = no affine.
+   * mean, rstd: [M*groups], always written. */
+  void (*norm_forward)(size_t M, size_t groups, size_t n, float eps, const float *x, const float *w, const float *b,
+                       float *y, float *mean, float *rstd);
+  void (*norm_backward)(size_t M, size_t groups, size_t n, const float *x, const float *w, const float *mean,
+                        const float *rstd, const float *gy, float *gx, bool acc, float *gw, float *gb);
+
+  /* --- shift and mix (mix.c)
+   * ------------------------------------------------------------------------------------------ */
+  /* Moves spans of channels between tokens: for batch row b, token t and span g (channels c0[g]..c1[g]-1, repeated with
+   * `period`): y[b][t][span] = source[g*T+t] >= 0 ? x[b][source[g*T+t]][span] : source == -2 ? carry[b][span] : 0.
+   * source -2 reads `carry` [B,C] (NULL: zero). acc adds to y instead of writing. Spans must cover the period exactly.
+   */
+  void (*shift_rows)(size_t B, size_t T, size_t C, size_t period, size_t n_spans, const int32_t *c0, const int32_t *c1,
+                     const int32_t *source, const float *x, const float *carry, float *y, bool acc);
+  /* y[k][m][c] = x[m][c] + (s[m][c]-x[m][c]) * (mu[k][c] + token_mu[k][m][c]); mu or token_mu may be NULL (not both).
+   */
+  void (*mix_forward)(size_t K, size_t M, size_t C, const float *x, const float *s, const float *mu,
+                      const float *token_mu, float *y);
+  /* gy: [K,M,C]. gmu [K,C] is added to, gtoken_mu [K,M,C] written. */
+  void (*mix_backward)(size_t K, size_t M, size_t C, const float *x, const float *s, const float *mu,
+                       const float *token_mu, const float *gy, float *gx, bool acc_x, float *gs, bool acc_s, float *gmu,
+                       float *gtoken_mu);
+
+  /* --- wkv6 (wkv6.c)
+   * ---------------------------------------------------------------------------------------------------- */
+  /* y is written, or added to when acc (the second direction of a bidirectional scan). sT [B,H,N,N]: final state or
+   * NULL; it may alias s0. Both wkv6 kernels need work space: false with fail()'s sentence if there is no memory for
+   * it. */
+  bool (*wkv6_forward)(const wkv6_args *a, float *y, bool acc, float *sT);
+  /* All gradients of one direction, given gy [B,T,C] and gsT [B,H,N,N] (NULL = zero). gr,gk,gv,gw: [B,T,C] written or
+   * added (acc). gw is with respect to the raw w; when w_stride is 0 it is [H*N] and always added. gu [H,N] is added;
+   * gs0 as s0's shape: [B,H,N,N] written, or added to one [H,N,N] when s0_stride is 0. Any of them may be NULL.
+   * Decay gradient by the running sum of spec operators 2.3, restarted from the states at chunk borders. */
+  bool (*wkv6_backward)(const wkv6_args *a, const float *gy, const float *gsT, bool acc, float *gr, float *gk,
+                        float *gv, float *gw, float *gu, float *gs0);
+
+  /* --- losses (loss.c)
+   * ---------------------------------------------------------------------------------------------------- */
+  /* ce[m] = log(sum_v exp(x[m][v])) - x[m][target[m]]; rows with weight 0 give 0 and may hold any target. glogits (NULL
+   * or [M,V]) = weight[m] * (softmax - onehot). Targets must be in range where the weight is not 0. */
+  void (*cross_entropy)(size_t M, size_t V, const float *logits, const int32_t *target, const float *weight, float *ce,
+                        float *glogits);
+  /* Multi-label: loss[m] = sum_v [ max(x,0) - x*t + log1p(exp(-|x|)) ]; glogits = weight[m] * (sigmoid(x) - t). */
+  void (*bce_with_logits)(size_t M, size_t V, const float *logits, const float *target, const float *weight,
+                          float *loss, float *glogits);
+
+  /* --- optimizer (optim.c)
+   * -------------------------------------------------------------------------------------------------- */
+  /* m = b1 m + (1-b1) s g; v = b2 v + (1-b2) (s g)^2; p -= lr * ( (m*c1) / (sqrt(v*c2) + eps) + decay * p ),
+   * where s = grad_scale (clipping), c1 = 1/(1-b1^t), c2 = 1/(1-b2^t). */
+  void (*adamw)(size_t n, float lr, float b1, float b2, float eps, float decay, float c1, float c2, float grad_scale,
+                const float *g, float *m, float *v, float *p);
+  double (*sum_squares)(size_t n, const float *x); /* in double, fixed blocks: independent of the thread count */
+} cpu_kernels;
+
+/* The table chosen for this machine (see above); never NULL. Thread safe. */
+const cpu_kernels *cpu(void);
+/* The table of one instruction set, or NULL if this machine (or build) lacks it: for tests and `linnet devices`. */
+const cpu_kernels *cpu_variant(const char *name);
+/* "avx512 (of generic, avx2, avx512)": what was chosen among what the machine has. Also notes an unknown LINNET_CPU. */
+const char *cpu_report(void);
+/* True if the processor and the operating system have AVX-512 F, BW, DQ and VL (for choosing OpenBLAS's core type). */
+bool cpu_has_avx512(void);
+
+#endif

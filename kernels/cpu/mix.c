@@ -1,0 +1,140 @@
+/* Token shift and the mixes of a token with its shifted self; spec operators 3, language-models 3.3 and 3.4. */
+#include "kernels/cpu/row_sums.h"
+
+#include <string.h>
+
+static void shift_row(size_t C, size_t period, size_t n_spans, const int32_t *c0, const int32_t *c1,
+                      const float *const *from, float *y, bool acc) {
+  for (size_t first = 0; first < C; first += period) {
+    for (size_t g = 0; g < n_spans; g++) {
+      const size_t at = first + (size_t)c0[g], width = (size_t)(c1[g] - c0[g]);
+      const float *source = from[g] ? from[g] + at : NULL;
+      if (acc && source) {
+#pragma omp simd
+        for (size_t c = 0; c < width; c++) y[at + c] += source[c];
+      } else if (!acc && source) {
+        memcpy(y + at, source, width * sizeof *y);
+      } else if (!acc) {
+        memset(y + at, 0, width * sizeof *y);
+      }
+    }
+  }
+}
+
+static void shift_rows(size_t B, size_t T, size_t C, size_t period, size_t n_spans, const int32_t *c0,
+                       const int32_t *c1, const int32_t *source, const float *x, const float *carry, float *y,
+                       bool acc) {
+  enum { SPANS = 16 }; /* spans resolved at a time; plans have 1 to 5 */
+#pragma omp parallel for schedule(static) if (B * T * C >= CPU_PARALLEL_MIN)
+  for (size_t row = 0; row < B * T; row++) {
+    const size_t b = row / T, t = row % T;
+    for (size_t g0 = 0; g0 < n_spans; g0 += SPANS) {
+      const size_t count = smaller(SPANS, n_spans - g0);
+      const float *from[SPANS];
+      for (size_t g = 0; g < count; g++) {
+        const int32_t s = source[(g0 + g) * T + t];
+        from[g] = s >= 0 ? x + (b * T + (size_t)s) * C : s == -2 && carry ? carry + b * C : NULL;
+      }
+      shift_row(C, period, count, c0 + g0, c1 + g0, from, y + row * C, acc);
+    }
+  }
+}
+
+/* y = x + (s - x) f, f = mu + token_mu; either may be NULL. */
+static void mix_row(size_t C, const float *restrict x, const float *restrict s, const float *restrict mu,
+                    const float *restrict token_mu, float *restrict y) {
+  if (mu && token_mu) {
+#pragma omp simd
+    for (size_t c = 0; c < C; c++) y[c] = x[c] + (s[c] - x[c]) * (mu[c] + token_mu[c]);
+  } else {
+    const float *restrict f = mu ? mu : token_mu;
+#pragma omp simd
+    for (size_t c = 0; c < C; c++) y[c] = x[c] + (s[c] - x[c]) * f[c];
+  }
+}
+
+static void mix_forward(size_t K, size_t M, size_t C, const float *x, const float *s, const float *mu,
+                        const float *token_mu, float *y) {
+#pragma omp parallel for schedule(static) if (K * M * C >= CPU_PARALLEL_MIN)
+  for (size_t m = 0; m < M; m++) {
+    for (size_t k = 0; k < K; k++) {
+      const size_t at = (k * M + m) * C;
+      mix_row(C, x + m * C, s + m * C, mu ? mu + k * C : NULL, token_mu ? token_mu + at : NULL, y + at);
+    }
+  }
+}
+
+typedef struct {
+  size_t K, plane, C; /* plane: floats between mixes, M*C */
+  const float *x, *s, *mu, *token_mu, *gy;
+  float *gx, *gs, *gtoken_mu;
+  bool acc_x, acc_s;
+} mix_grad;
+
+enum { STRIP = 128 }; /* channels whose sums over the mixes are kept at hand */
+
+/* `width` channels from c0 on of row m. gmu [K,C], which may be NULL, is added to. */
+static void mix_strip_backward(const mix_grad *p, size_t m, size_t c0, size_t width, float *gmu) {
+  static const float zero[STRIP];
+  const size_t at = m * p->C + c0;
+  float step[STRIP], toward[STRIP] = {0}, total[STRIP] = {0}, unwanted[STRIP], unwanted_sum[STRIP] = {0};
+#pragma omp simd
+  for (size_t c = 0; c < width; c++) step[c] = p->s[at + c] - p->x[at + c];
+  for (size_t k = 0; k < p->K; k++) {
+    const size_t token = k * p->plane + at, shared = k * p->C + c0;
+    const float *restrict gy = p->gy + token, *restrict mu = p->mu ? p->mu + shared : zero;
+    float *restrict sum = gmu ? gmu + shared : unwanted_sum;
+    if (p->token_mu) {
+      const float *restrict token_mu = p->token_mu + token;
+      float *restrict gtoken_mu = p->gtoken_mu ? p->gtoken_mu + token : unwanted;
+#pragma omp simd
+      for (size_t c = 0; c < width; c++) {
+        const float along = gy[c] * step[c];
+        toward[c] += gy[c] * (mu[c] + token_mu[c]);
+        total[c] += gy[c];
+        sum[c] += along;
+        gtoken_mu[c] = along;
+      }
+    } else {
+#pragma omp simd
+      for (size_t c = 0; c < width; c++) {
+        toward[c] += gy[c] * mu[c];
+        total[c] += gy[c];
+        sum[c] += gy[c] * step[c];
+      }
+    }
+  }
+  if (p->gx) {
+    float *gx = p->gx + at;
+#pragma omp simd
+    for (size_t c = 0; c < width; c++) gx[c] = (p->acc_x ? gx[c] : 0.0f) + (total[c] - toward[c]);
+  }
+  if (p->gs) {
+    float *gs = p->gs + at;
+#pragma omp simd
+    for (size_t c = 0; c < width; c++) gs[c] = (p->acc_s ? gs[c] : 0.0f) + toward[c];
+  }
+}
+
+static void mix_backward(size_t K, size_t M, size_t C, const float *x, const float *s, const float *mu,
+                         const float *token_mu, const float *gy, float *gx, bool acc_x, float *gs, bool acc_s,
+                         float *gmu, float *gtoken_mu) {
+  const mix_grad p = {K, M * C, C, x, s, mu, token_mu, gy, gx, gs, gtoken_mu, acc_x, acc_s};
+  row_sums sums = row_sums_open(M, K * C, K * C);
+#pragma omp parallel for schedule(static) if (sums.parts)
+  for (size_t block = 0; block < sums.blocks; block++) {
+    float *mu_sum = row_sums_part(&sums, block, 0, gmu);
+    for (size_t m = block * sums.rows; m < row_sums_end(&sums, block); m++) {
+      for (size_t c0 = 0; c0 < C; c0 += STRIP) mix_strip_backward(&p, m, c0, smaller(STRIP, C - c0), mu_sum);
+    }
+  }
+  row_sums_add(&sums, 0, K * C, gmu);
+  row_sums_close(&sums);
+}
+
+void CPU_FAMILY(mix)(cpu_kernels *table);
+void CPU_FAMILY(mix)(cpu_kernels *table) {
+  table->shift_rows = shift_rows;
+  table->mix_forward = mix_forward;
+  table->mix_backward = mix_backward;
+}

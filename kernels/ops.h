@@ -1,0 +1,138 @@
+/* The operators that models are written with. Each checks shapes (assert), allocates its result in the context, computes
+ * at once, and, if the context records and an input wants a gradient, notes its backward step.
+ *
+ * Shapes are written [..., C]: any leading dimensions, channels last; M is the product of the leading ones. Required
+ * inputs that are NULL (memory ran out earlier) give NULL. Formulas: spec operators, section given at each.
+ * Arithmetic is f32; recurrence states, norm statistics, softmax and losses always are. */
+#ifndef LINNET_KERNELS_OPS_H
+#define LINNET_KERNELS_OPS_H
+
+#include "kernels/cpu/cpu.h"
+#include "kernels/scan_order.h"
+#include "kernels/tensor.h"
+
+/* --- products (1.1) ---------------------------------------------------------------------------------------------------- */
+
+/* y = x w^T + b. x [...,K], w [N,K] as files hold it, b [N] or NULL -> [...,N]. */
+tensor *linear(ctx *c, tensor *x, tensor *w, tensor *b);
+/* y = x w with the factor on the right: x [...,K], w [K,N] -> [...,N]. */
+tensor *linear_right(ctx *c, tensor *x, tensor *w);
+/* Row k of h times its own factor: h [...,K*R], w2 [K,R,C] -> [K,...,C]. The second half of a low-rank mix. */
+tensor *low_rank_rows(ctx *c, tensor *h, tensor *w2);
+/* Rows of a table: ids i32 [...], e [V,C] -> [...,C]. Every id must be in 0..V-1 (asserted: callers check tokens). */
+tensor *embedding(ctx *c, const tensor *ids, tensor *e);
+
+/* --- elementwise (1.2) ------------------------------------------------------------------------------------------------- */
+
+tensor *add(ctx *c, tensor *a, tensor *b); /* same shape; or b [C] or [T,C] repeated over a's leading dimensions */
+tensor *scale(ctx *c, tensor *x, float factor);
+tensor *act(ctx *c, act_kind kind, tensor *x);
+/* a * act(g), same shapes: silu for RWKV-6's output gate, sigmoid for channel mixes. */
+tensor *gate(ctx *c, tensor *a, act_kind kind, tensor *g);
+
+/* --- norms (1.3): biased variance; eps has no default because systems differ ------------------------------------------ */
+
+tensor *layer_norm(ctx *c, tensor *x, tensor *w, tensor *b, float eps); /* over C; w and b [C] or both NULL */
+/* Over each head's C/heads channels of one token; w and b [C]. */
+tensor *group_norm(ctx *c, tensor *x, int heads, tensor *w, tensor *b, float eps);
+
+/* --- shift and mix (3) --------------------------------------------------------------------------------------------------- */
+
+/* Where a span of channels comes from. */
+typedef enum {
+  SHIFT_SELF,
+  SHIFT_STEP, /* the token `step` places earlier in the scan order (negative: later) */
+  SHIFT_GRID, /* the neighbour at column + dx, row + dy of the h x w grid */
+} shift_source;
+
+typedef struct {
+  int c0, c1; /* channels within the period */
+  shift_source source;
+  int step, dx, dy;
+} shift_span;
+
+enum { SHIFT_SPANS = 5 };
+
+/* A shift: spans of channels that cover `period` channels (the model width, or the head size: then spans repeat in every
+ * head). Outside the sequence or the grid is zero. `order` may be NULL. */
+typedef struct {
+  int period, n_spans;
+  int h, w; /* the grid, for SHIFT_GRID */
+  shift_span span[SHIFT_SPANS];
+  const scan_order *order;
+} shift_plan;
+
+/* RWKV's token shift: every channel from the previous token of the order. */
+shift_plan shift_previous(int channels, const scan_order *order);
+/* q-shift inside every head: quarters from the left, right, upper, lower neighbour; bounds trunc(N*j/4). */
+shift_plan shift_quarters(int head_size, int h, int w);
+
+/* x [B,T,C] -> [B,T,C]. `carry` [B,C] or NULL stands before the first token for spans of step 1. */
+tensor *shift(ctx *c, tensor *x, const shift_plan *plan, tensor *carry);
+
+/* The two senses of published mixing vectors. */
+typedef enum {
+  MIX_TOWARD, /* x + (s - x) m */
+  MIX_KEEP,   /* x m + s (1 - m) */
+} mix_kind;
+
+/* K mixes at once of x and its shift s [B,T,C]: mu[k] holds C values; token_mu [K,B,T,C] or NULL is added to mu per token
+ * -> [K,B,T,C]. */
+tensor *shift_mix(ctx *c, tensor *x, tensor *s, mix_kind kind, int K, tensor *const mu[], tensor *token_mu);
+
+/* RWKV-6's data-dependent mixing amounts: tanh((x + (s-x) maa_x) w1) w2 -> [K,B,T,C]. w1 [C,K*R], w2 [K,R,C]. */
+tensor *ddlerp_gate(ctx *c, tensor *x, tensor *s, tensor *maa_x, tensor *w1, tensor *w2);
+
+/* --- recurrence (2.3) ---------------------------------------------------------------------------------------------------- */
+
+typedef enum {
+  WKV_FORWARD,
+  WKV_BOTH, /* the scan from both ends, the bonus counted once */
+} wkv_direction;
+
+typedef struct {
+  int heads;
+  wkv_direction direction;
+  const scan_order *order; /* NULL = as stored */
+  const int32_t *lengths;  /* [B] real tokens of each row, or NULL; must outlive backward */
+} wkv6_opt;
+
+/* r,k,v [B,T,C]; w [B,T,C] raw (decay = exp(-exp(w))) or [C], the same for every token (RWKV-5); u [heads,N] or NULL;
+ * s0 [B,H,N,N] or [H,N,N] shared, or NULL -> y [B,T,C]. State is [key][value]. *state (may be NULL) receives the final
+ * state [B,H,N,N]; WKV_BOTH has no state in or out. */
+tensor *wkv6(ctx *c, tensor *r, tensor *k, tensor *v, tensor *w, tensor *u, tensor *s0, const wkv6_opt *opt,
+             tensor **state);
+
+/* --- pictures and positions (1.5, 5.2, 5.3) ----------------------------------------------------------------------------- */
+
+/* Convolution P x P of stride P: pixels f32 [B,H,W,3], w [D,P*P*3] in (row, column, channel) order, b [D] -> [B,h,w,D]
+ * with h = ceil(H/P); the picture is zero-padded on the right and below. No gradient to the pixels. */
+tensor *patch_embed(ctx *c, const tensor *pixels, tensor *w, tensor *b, int patch);
+
+/* One axis of a separable resampling: output o = sum over i < count[o] of weight[o*width+i] * input[start[o]+i]. */
+typedef struct {
+  int n_in, n_out, width;
+  const int32_t *start, *count;
+  const float *weight;
+} resample_axis;
+
+/* PyTorch's bicubic without antialiasing (a = -0.75, half-pixel centres, borders clamped): resized position tables. */
+const resample_axis *resample_bicubic(ctx *c, int n_in, int n_out);
+/* Mean over windows of n_in / n_out cells, the remainder unused: avg_pool2d with stride = kernel. */
+const resample_axis *resample_pool(ctx *c, int n_in, int n_out);
+/* x [B,h,w,C] -> [B,rows->n_out,columns->n_out,C]. */
+tensor *resample(ctx *c, tensor *x, const resample_axis *rows, const resample_axis *columns);
+
+tensor *mean_tokens(ctx *c, tensor *x);                                /* [B,T,C] -> [B,C] */
+tensor *concat_tokens(ctx *c, int n, tensor *const parts[]);           /* [B,Ti,C] -> [B,sum Ti,C] */
+tensor *gather_rows(ctx *c, tensor *x, int64_t n, const int32_t *row); /* [...,C] -> [n,C]; row must outlive backward */
+
+/* --- losses (6.1): sum over rows of weight[m] * loss[m] -> one element ---------------------------------------------------- */
+
+/* logits [...,V]; target and weight have M entries and must outlive backward. l2wrap: factor on the largest logit of every
+ * row, in the gradient only (0 = off); it is not scaled by the incoming gradient, as the reference has it. */
+tensor *cross_entropy(ctx *c, tensor *logits, const int32_t *target, const float *weight, float l2wrap);
+/* Multi-label: target [M,V] in 0..1, loss[m] = sum over labels. */
+tensor *bce_with_logits(ctx *c, tensor *logits, const float *target, const float *weight);
+
+#endif

@@ -1,0 +1,131 @@
+/* Products: linear layers through BLAS, low-rank rows, table lookup and row gathering. Spec operators 1.1. */
+#include <assert.h>
+#include <string.h>
+
+#include "kernels/blas.h"
+#include "kernels/ops.h"
+
+/* The shape of x with its last dimension replaced. */
+static tensor *with_last(ctx *c, const tensor *x, int64_t last) {
+  int64_t dim[TENSOR_DIMS];
+  memcpy(dim, x->dim, sizeof dim);
+  dim[x->n_dims - 1] = last;
+  return tensor_new(c, DTYPE_F32, x->n_dims, dim);
+}
+
+/* --- linear and linear_right: y = x op(w) + b --------------------------------------------------------------------------- */
+
+typedef struct {
+  tensor *x, *w, *b, *y;
+  bool right;
+} linear_record;
+
+static void linear_backward(ctx *c, void *saved) {
+  linear_record *s = saved;
+  const float *gy = grad_of(s->y);
+  if (!gy) return;
+  size_t M = (size_t)tensor_rows(s->x), K = (size_t)tensor_last(s->x), N = (size_t)tensor_last(s->y);
+  size_t ldw = s->right ? N : K;
+  bool acc;
+  float *gx = grad_target(c, s->x, &acc);
+  if (gx) sgemm(false, s->right, M, K, N, 1, gy, N, f32(s->w), ldw, acc, gx, K);
+  float *gw = grad_target(c, s->w, &acc);
+  if (gw && s->right) sgemm(true, false, K, N, M, 1, f32(s->x), K, gy, N, acc, gw, N);
+  if (gw && !s->right) sgemm(true, false, N, K, M, 1, gy, N, f32(s->x), K, acc, gw, K);
+  float *gb = s->b ? grad_target(c, s->b, &acc) : NULL;
+  if (!gb) return;
+  if (!acc) memset(gb, 0, N * sizeof *gb);
+  cpu()->sum_rows(M, N, gy, gb);
+}
+
+static tensor *linear_any(ctx *c, tensor *x, tensor *w, tensor *b, bool right) {
+  if (!x) return NULL;
+  size_t M = (size_t)tensor_rows(x), K = (size_t)tensor_last(x), N = (size_t)w->dim[right ? 1 : 0];
+  assert(w->n_dims == 2 && (size_t)w->dim[right ? 0 : 1] == K && (!b || (size_t)tensor_count(b) == N));
+  tensor *y = with_last(c, x, (int64_t)N);
+  if (!y) return NULL;
+  sgemm(false, !right, M, N, K, 1, f32(x), K, f32(w), right ? N : K, 0, f32(y), N);
+  if (b) cpu()->add_rows(M, N, f32(y), f32(b), f32(y));
+  bool any = x->needs_grad || w->needs_grad || (b && b->needs_grad);
+  return track(c, y, any, linear_backward, &(linear_record){x, w, b, y, right}, sizeof(linear_record));
+}
+
+tensor *linear(ctx *c, tensor *x, tensor *w, tensor *b) { return linear_any(c, x, w, b, false); }
+tensor *linear_right(ctx *c, tensor *x, tensor *w) { return linear_any(c, x, w, NULL, true); }
+
+/* --- low-rank rows --------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  tensor *h, *w2, *y;
+} low_rank_record;
+
+static void low_rank_backward(ctx *c, void *saved) {
+  low_rank_record *s = saved;
+  const float *gy = grad_of(s->y);
+  if (!gy) return;
+  size_t M = (size_t)tensor_rows(s->h), K = (size_t)s->w2->dim[0], R = (size_t)s->w2->dim[1], C = (size_t)s->w2->dim[2];
+  bool acc;
+  float *gh = grad_target(c, s->h, &acc);
+  for (size_t k = 0; gh && k < K; k++)
+    sgemm(false, true, M, R, C, 1, gy + k * M * C, C, f32(s->w2) + k * R * C, C, acc, gh + k * R, K * R);
+  float *gw = grad_target(c, s->w2, &acc);
+  for (size_t k = 0; gw && k < K; k++)
+    sgemm(true, false, R, C, M, 1, f32(s->h) + k * R, K * R, gy + k * M * C, C, acc, gw + k * R * C, C);
+}
+
+tensor *low_rank_rows(ctx *c, tensor *h, tensor *w2) {
+  if (!h) return NULL;
+  size_t M = (size_t)tensor_rows(h), K = (size_t)w2->dim[0], R = (size_t)w2->dim[1], C = (size_t)w2->dim[2];
+  assert(w2->n_dims == 3 && (size_t)tensor_last(h) == K * R && h->n_dims < TENSOR_DIMS);
+  int64_t dim[TENSOR_DIMS] = {(int64_t)K};
+  for (int i = 0; i + 1 < h->n_dims; i++) dim[i + 1] = h->dim[i];
+  dim[h->n_dims] = (int64_t)C;
+  tensor *y = tensor_new(c, DTYPE_F32, h->n_dims + 1, dim);
+  if (!y) return NULL;
+  for (size_t k = 0; k < K; k++)
+    sgemm(false, false, M, C, R, 1, f32(h) + k * R, K * R, f32(w2) + k * R * C, C, 0, f32(y) + k * M * C, C);
+  return track(c, y, h->needs_grad || w2->needs_grad, low_rank_backward, &(low_rank_record){h, w2, y},
+               sizeof(low_rank_record));
+}
+
+/* --- rows of a table: embedding and gather_rows share one operator ------------------------------------------------------- */
+
+typedef struct {
+  tensor *table, *y;
+  const int32_t *row;
+} rows_record;
+
+static void rows_backward(ctx *c, void *saved) {
+  rows_record *s = saved;
+  const float *gy = grad_of(s->y);
+  bool acc;
+  float *g = gy ? grad_target(c, s->table, &acc) : NULL;
+  if (!g) return;
+  size_t C = (size_t)tensor_last(s->table), n = (size_t)tensor_rows(s->y);
+  if (!acc) memset(g, 0, (size_t)tensor_count(s->table) * sizeof *g);
+  for (size_t i = 0; i < n; i++) /* rows may repeat: added in order, so results do not depend on threads */
+    cpu()->axpby(C, 1, gy + i * C, 1, g + (size_t)s->row[i] * C, g + (size_t)s->row[i] * C);
+}
+
+static tensor *rows_of(ctx *c, tensor *table, const int32_t *row, tensor *y) {
+  if (!y) return NULL;
+  size_t C = (size_t)tensor_last(table), n = (size_t)tensor_rows(y);
+  for (size_t i = 0; i < n; i++) {
+    assert(row[i] >= 0 && row[i] < tensor_rows(table));
+    memcpy(f32(y) + i * C, f32(table) + (size_t)row[i] * C, C * sizeof(float));
+  }
+  return track(c, y, table->needs_grad, rows_backward, &(rows_record){table, y, row}, sizeof(rows_record));
+}
+
+tensor *gather_rows(ctx *c, tensor *x, int64_t n, const int32_t *row) {
+  return x ? rows_of(c, x, row, tensor_2d(c, DTYPE_F32, n, tensor_last(x))) : NULL;
+}
+
+tensor *embedding(ctx *c, const tensor *ids, tensor *e) {
+  if (!ids) return NULL;
+  assert(ids->type == DTYPE_I32 && e->n_dims == 2 && ids->n_dims < TENSOR_DIMS);
+  int64_t dim[TENSOR_DIMS];
+  memcpy(dim, ids->dim, sizeof dim);
+  dim[ids->n_dims] = e->dim[1];
+  return rows_of(c, e, i32(ids), tensor_new(c, DTYPE_F32, ids->n_dims + 1, dim));
+}

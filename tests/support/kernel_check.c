@@ -1,0 +1,112 @@
+#include "tests/support/kernel_check.h"
+
+#include "kernels/base.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { GUARD = 17, ALIGN_BYTES = 64 };
+static const uint32_t guard_word = 0x7fc0beefu; /* a NaN: whatever reads it shows */
+
+/* Block: size | 17 guards | n floats | 17 guards; `size` sits in front of the guards. */
+typedef struct {
+  void *block;
+  size_t n;
+} guard_head;
+
+float *guarded(size_t n) {
+  char *block = malloc(sizeof(guard_head) + (n + 2 * GUARD) * sizeof(float) + 2 * ALIGN_BYTES);
+  assert_non_null(block);
+  uintptr_t start = (uintptr_t)block + sizeof(guard_head) + GUARD * sizeof(float);
+  start = (start + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES + sizeof(float);
+  float *p = (float *)start;
+  const guard_head head = {block, n};
+  memcpy((char *)(p - GUARD) - sizeof head, &head, sizeof head);
+  for (size_t i = 0; i < GUARD; i++) {
+    memcpy(p - GUARD + i, &guard_word, sizeof guard_word);
+    memcpy(p + n + i, &guard_word, sizeof guard_word);
+  }
+  for (size_t i = 0; i < n; i++) p[i] = NAN;
+  return p;
+}
+
+static guard_head head_of(const float *p) {
+  guard_head head;
+  memcpy(&head, (const char *)(p - GUARD) - sizeof head, sizeof head);
+  return head;
+}
+
+void guarded_check(const float *p) {
+  const size_t n = head_of(p).n;
+  for (size_t i = 0; i < GUARD; i++) {
+    assert_memory_equal(p - GUARD + i, &guard_word, sizeof guard_word);
+    assert_memory_equal(p + n + i, &guard_word, sizeof guard_word);
+  }
+}
+
+void guarded_free(float *p) {
+  if (!p) return;
+  guarded_check(p);
+  free(head_of(p).block);
+}
+
+float *guarded_random(size_t n, uint64_t seed, float low, float high) {
+  float *p = guarded(n);
+  rng g = rng_make(seed, 0);
+  for (size_t i = 0; i < n; i++) p[i] = rng_range(&g, low, high);
+  return p;
+}
+
+float *guarded_fill(size_t n, float value) {
+  float *p = guarded(n);
+  for (size_t i = 0; i < n; i++) p[i] = value;
+  return p;
+}
+
+float *guarded_copy(const float *from, size_t n) {
+  float *p = guarded(n);
+  if (n) memcpy(p, from, n * sizeof *p);
+  return p;
+}
+
+double *zeros64(size_t n) {
+  double *p = calloc(n ? n : 1, sizeof *p);
+  assert_non_null(p);
+  return p;
+}
+
+void check_close(const char *what, const float *got, const double *want, size_t n, double tolerance, double floor) {
+  for (size_t i = 0; i < n; i++) {
+    if (!(fabs((double)got[i] - want[i]) <= tolerance * (fabs(want[i]) + floor))) {
+      fail_msg("%s: element %zu of %zu is %.9g instead of %.9g", what, i, n, (double)got[i], want[i]);
+    }
+  }
+}
+
+void check_l2(const char *what, const float *got, const double *want, size_t n, double tolerance, double floor) {
+  double error = 0.0, size = 0.0;
+  for (size_t i = 0; i < n; i++) {
+    if (!isfinite(got[i]))
+      fail_msg("%s: element %zu of %zu is %g instead of %.9g", what, i, n, (double)got[i], want[i]);
+    error += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
+    size += want[i] * want[i];
+  }
+  if (!(sqrt(error) <= tolerance * (sqrt(size) + floor * sqrt((double)n)))) {
+    fail_msg("%s: L2 error %.3g of %zu elements of size %.3g, allowed %.3g", what, sqrt(error), n, sqrt(size),
+             tolerance);
+  }
+}
+
+void for_each_variant(void (*test)(const cpu_kernels *k)) {
+  const char *names[] = {"generic", "avx2", "avx512"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    const cpu_kernels *k = cpu_variant(names[i]);
+    if (k) test(k);
+  }
+}

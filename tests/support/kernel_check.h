@@ -1,0 +1,30 @@
+/* What the tests of kernels share: arrays between guard words, random contents, comparison with float64 results, and
+ * the loop over the instruction sets that this machine has. Failures end the running cmocka test. */
+#ifndef LINNET_TESTS_KERNEL_CHECK_H
+#define LINNET_TESTS_KERNEL_CHECK_H
+
+#include "kernels/cpu/cpu.h"
+
+#include <stddef.h>
+
+/* An array of n floats between guard words that no kernel may touch. The contents start as NaN, so that an output which
+ * is never written, or is added to before it is written, is noticed. Start is 4 bytes past a multiple of 64: kernels
+ * must not assume alignment. */
+float *guarded(size_t n);
+float *guarded_random(size_t n, uint64_t seed, float low, float high);
+float *guarded_fill(size_t n, float value);
+float *guarded_copy(const float *from, size_t n);
+void guarded_check(const float *p); /* fails the test if a guard word changed */
+void guarded_free(float *p);        /* checks first; NULL is fine */
+double *zeros64(size_t n);          /* calloc that fails the test; free() */
+
+/* Every element: |got - want| <= tolerance * (|want| + floor). `what` goes into the message. */
+void check_close(const char *what, const float *got, const double *want, size_t n, double tolerance, double floor);
+/* The whole array: |got - want|_2 <= tolerance * (|want|_2 + floor * sqrt(n)), and every element finite. The floor is
+ * the size of the terms whose sum an element is, for elements that may cancel; 0 = purely relative. */
+void check_l2(const char *what, const float *got, const double *want, size_t n, double tolerance, double floor);
+
+/* Runs the test with every table of kernels that this machine has. */
+void for_each_variant(void (*test)(const cpu_kernels *k));
+
+#endif
