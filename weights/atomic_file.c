@@ -1,0 +1,113 @@
+#include "weights/atomic_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct atomic_file {
+  int fd; /* -1 once closed */
+  status failed;
+  char *path, *temporary;
+};
+
+/* The name to replace: where a symbolic link leads if there is something there, else the name itself. */
+static char *resolve(const char *path) {
+  struct stat info;
+  if (!*path) return fail_null(STATUS_IO, "cannot write to a file without a name");
+  if (stat(path, &info)) return mem_string(path);
+  if (S_ISDIR(info.st_mode)) return fail_null(STATUS_IO, "cannot write %s: it is a folder", path);
+  if (!S_ISREG(info.st_mode)) return fail_null(STATUS_IO, "cannot write %s: it is not a regular file", path);
+  char *real = realpath(path, NULL);
+  return real ? real : fail_null(STATUS_IO, "cannot write %s: %s", path, strerror(errno));
+}
+
+/* A name that nobody uses; O_EXCL decides. Unlike mkstemp this keeps the permissions that the user's umask asks for. */
+static status open_temporary(atomic_file *f) {
+  const size_t room = strlen(f->path) + 64;
+  if (!(f->temporary = mem_alloc(room, 1))) return last_status();
+  for (int n = 0; n < 1000; n++) {
+    snprintf(f->temporary, room, "%s.%ld-%d.tmp", f->path, (long)getpid(), n);
+    f->fd = open(f->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (f->fd >= 0) return STATUS_OK;
+    if (errno != EEXIST) break;
+  }
+  return fail(STATUS_IO, "cannot write %s: %s", f->path, errno == ENOENT ? "there is no such folder" : strerror(errno));
+}
+
+static void release(atomic_file *f) {
+  free(f->path);
+  free(f->temporary);
+  free(f);
+}
+
+atomic_file *atomic_file_create(const char *path) {
+  atomic_file *f = mem_zero(1, sizeof *f);
+  if (!f) return NULL;
+  f->fd = -1;
+  if ((f->path = resolve(path)) && !open_temporary(f)) return f;
+  release(f);
+  return NULL;
+}
+
+status atomic_file_write(atomic_file *f, const void *data, size_t bytes) {
+  const char *at = data;
+  if (f->failed) return f->failed;
+  while (bytes) {
+    /* Linux writes at most 2 GiB at once, and fewer bytes than asked are no failure. */
+    const ssize_t written = write(f->fd, at, bytes < (1u << 30) ? bytes : 1u << 30);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0)
+      return f->failed = fail(STATUS_IO, "cannot write %s: %s", f->path, written ? strerror(errno) : "no space left");
+    at += written;
+    bytes -= (size_t)written;
+  }
+  return STATUS_OK;
+}
+
+/* Makes the new name durable. Some file systems cannot sync a folder (EINVAL); there the rename has to do. */
+static status sync_folder(const char *path) {
+  char *folder = mem_string(path);
+  if (!folder) return last_status();
+  char *slash = strrchr(folder, '/');
+  if (!slash)
+    strcpy(folder, "."); /* a path without a slash has at least one byte */
+  else
+    slash[slash == folder] = 0; /* the root keeps its slash */
+  const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  /* A folder that may be written but not listed cannot be opened, and so not be synced either. */
+  const bool ok = fd < 0 ? errno == EACCES : !fsync(fd) || errno == EINVAL;
+  const status result =
+      ok ? STATUS_OK
+         : fail(STATUS_IO, "%s is written, but its folder %s could not be synced: %s", path, folder, strerror(errno));
+  if (fd >= 0) close(fd);
+  free(folder);
+  return result;
+}
+
+status atomic_file_commit(atomic_file *f) {
+  status result = f->failed;
+  if (!result && fsync(f->fd)) result = fail(STATUS_IO, "cannot sync %s to the disk: %s", f->path, strerror(errno));
+  const int fd = f->fd;
+  f->fd = -1;
+  if (close(fd) && !result) result = fail(STATUS_IO, "cannot write %s: %s", f->path, strerror(errno));
+  if (!result && rename(f->temporary, f->path))
+    result = fail(STATUS_IO, "cannot rename %s to %s: %s", f->temporary, f->path, strerror(errno));
+  if (result) {
+    unlink(f->temporary);
+  } else {
+    result = sync_folder(f->path);
+  }
+  release(f);
+  return result;
+}
+
+void atomic_file_abandon(atomic_file *f) {
+  if (!f) return;
+  if (f->fd >= 0) close(f->fd);
+  unlink(f->temporary);
+  release(f);
+}

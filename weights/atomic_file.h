@@ -1,0 +1,23 @@
+/* Writing a file so that its name always stands for a whole file: the old one or the new one, never a part.
+ *
+ * Bytes go to a temporary name in the same folder ("NAME.<process>-<n>.tmp"). Commit syncs them to the disk, renames
+ * the temporary to the final name and syncs the folder. On any failure before the rename the temporary is removed and
+ * what stood under the final name is untouched; only a process that is killed leaves its temporary behind. */
+#ifndef LINNET_WEIGHTS_ATOMIC_FILE_H
+#define LINNET_WEIGHTS_ATOMIC_FILE_H
+
+#include "kernels/base.h"
+
+typedef struct atomic_file atomic_file;
+
+/* NULL with a STATUS_IO sentence if the folder is missing or cannot be written, or if something that is not a regular
+ * file (a folder, a device, a pipe) has the name. A symbolic link stays: what it points to is replaced. */
+atomic_file *atomic_file_create(const char *path);
+/* After a failure every further write, and the commit, fails too: the first sentence is the one to show. */
+status atomic_file_write(atomic_file *f, const void *data, size_t bytes);
+/* Makes the file appear under its name. Frees f in every case. */
+status atomic_file_commit(atomic_file *f);
+/* Removes the temporary and frees f; NULL is fine. Leaves the error sentence alone. */
+void atomic_file_abandon(atomic_file *f);
+
+#endif

@@ -1,0 +1,296 @@
+#include "weights/params.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "weights/safetensors_write.h"
+
+const char *param_class_name(param_class k) {
+  static const char *const names[PARAM_CLASSES] = {"matrix", "embedding", "low-rank", "mix",     "decay",
+                                                   "bonus",  "norm",      "bias",     "position"};
+  return names[k];
+}
+
+/* --- declaration --------------------------------------------------------------------------------------------------------------- */
+
+/* `prefix` + the row's name with its block number. Owned by the caller. */
+static char *full_name(const char *prefix, const char *name, int block) {
+  const char *mark = strstr(name, "%d");
+  size_t room = strlen(prefix) + strlen(name) + 12;
+  char *out = mem_alloc(room, 1);
+  if (!out) return NULL;
+  if (mark)
+    snprintf(out, room, "%s%.*s%d%s", prefix, (int)(mark - name), name, block, mark + 2);
+  else
+    snprintf(out, room, "%s%s", prefix, name);
+  return out;
+}
+
+static status declare_one(param_set *set, const char *prefix, const param_spec *row, int block, int n_blocks,
+                          const int64_t *sizes, void *owner) {
+  if (set->n == set->capacity) {
+    size_t capacity = set->capacity ? 2 * set->capacity : 64;
+    param *grown = mem_grow(set->item, capacity, sizeof *grown);
+    if (!grown) return STATUS_MEMORY;
+    set->item = grown;
+    set->capacity = capacity;
+  }
+  param p = {.spec = row, .layer = block < 0 ? 0 : block, .n_layers = n_blocks, .first = set->count,
+             .slot = (tensor **)((char *)owner + row->field)};
+  size_t count = 1;
+  for (; p.n_dims < PARAM_DIMS && row->dim[p.n_dims]; p.n_dims++) {
+    int d = row->dim[p.n_dims];
+    p.dim[p.n_dims] = d > 0 ? d : sizes[-d];
+    if (!size_mul(count, (size_t)p.dim[p.n_dims], &count)) return fail(STATUS_MEMORY, "a parameter is too large");
+  }
+  enum { ALIGN = 16 }; /* floats: each parameter starts on a cache line */
+  size_t padded;
+  if (!size_add(count, ALIGN - 1, &padded) || !size_add(set->count, padded / ALIGN * ALIGN, &set->count))
+    return fail(STATUS_MEMORY, "the model is too large");
+  if (!(p.name = full_name(prefix, row->name, block))) return STATUS_MEMORY;
+  set->item[set->n++] = p;
+  return STATUS_OK;
+}
+
+status params_declare(param_set *set, const char *prefix, const param_spec *rows, size_t n_rows, int block, int n_blocks,
+                      const int64_t *sizes, void *owner) {
+  for (size_t i = 0; i < n_rows; i++) {
+    bool in_block = strstr(rows[i].name, "%d") != NULL;
+    if (in_block != (block >= 0) || ((rows[i].flags & PARAM_FIRST_BLOCK) && block > 0)) continue;
+    status s = declare_one(set, prefix, &rows[i], block, n_blocks, sizes, owner);
+    if (s) return s;
+  }
+  return STATUS_OK;
+}
+
+static float *buffer_new(size_t count) {
+  size_t bytes;
+  if (!size_mul(count ? count : 16, sizeof(float), &bytes)) return fail_null(STATUS_MEMORY, "the model is too large");
+  float *p = aligned_alloc(64, bytes);
+  if (!p) return fail_null(STATUS_MEMORY, "out of memory: the model needs %zu bytes", bytes);
+  memset(p, 0, bytes);
+  return p;
+}
+
+status params_allocate(param_set *set) {
+  set->values = buffer_new(set->count);
+  set->tensors = mem_zero(2 * set->n, sizeof *set->tensors); /* values, then gradients */
+  if (!set->values || !set->tensors) return STATUS_MEMORY;
+  for (size_t i = 0; i < set->n; i++) {
+    param *p = &set->item[i];
+    tensor *t = &set->tensors[i];
+    *t = (tensor){.type = DTYPE_F32, .n_dims = p->n_dims, .data = set->values + p->first};
+    memcpy(t->dim, p->dim, sizeof p->dim);
+    if (p->spec->layout == LAYOUT_PATCH) {
+      t->n_dims = 2;
+      t->dim[1] = p->dim[1] * p->dim[2] * p->dim[3];
+    }
+    *p->slot = p->value = t;
+  }
+  return STATUS_OK;
+}
+
+void params_free(param_set *set) {
+  for (size_t i = 0; i < set->n; i++) free(set->item[i].name);
+  free(set->item);
+  free(set->tensors);
+  free(set->values);
+  free(set->grads);
+  *set = (param_set){0};
+}
+
+status params_want_grads(param_set *set, bool want) {
+  if (want && !set->grads && !(set->grads = buffer_new(set->count))) return STATUS_MEMORY;
+  if (!want) {
+    free(set->grads);
+    set->grads = NULL;
+  }
+  for (size_t i = 0; i < set->n; i++) {
+    tensor *t = &set->tensors[i], *g = &set->tensors[set->n + i];
+    t->needs_grad = want;
+    t->grad = want ? g : NULL;
+    *g = (tensor){.type = DTYPE_F32, .n_dims = t->n_dims, .data = want ? set->grads + set->item[i].first : NULL};
+    memcpy(g->dim, t->dim, sizeof t->dim);
+  }
+  return STATUS_OK;
+}
+
+void params_zero_grads(param_set *set) { memset(set->grads, 0, set->count * sizeof(float)); }
+
+/* --- initial values ------------------------------------------------------------------------------------------------------------ */
+
+static uint64_t hash_name(const char *name) { /* FNV-1a: the stream of a parameter's random numbers */
+  uint64_t h = 0xcbf29ce484222325u;
+  for (; *name; name++) h = (h ^ (uint8_t)*name) * 0x100000001b3u;
+  return h;
+}
+
+void params_init(param_set *set, uint64_t seed) {
+  for (size_t i = 0; i < set->n; i++) {
+    param *p = &set->item[i];
+    init_site site = {p->dim, p->n_dims, p->layer, p->n_layers, p->spec->gain, rng_make(seed, hash_name(p->name))};
+    p->spec->init(&site, f32(p->value), tensor_count(p->value));
+  }
+}
+
+/* --- files --------------------------------------------------------------------------------------------------------------------- */
+
+/* Moves a patch convolution between [D,3,P,P] and [D,(row,column,channel)]. */
+static void permute_patch(const param *p, const float *from, float *to, bool to_memory) {
+  int64_t D = p->dim[0], K = p->dim[1], P = p->dim[2];
+  for (int64_t d = 0; d < D; d++)
+    for (int64_t k = 0; k < K; k++)
+      for (int64_t yx = 0; yx < P * P; yx++) {
+        int64_t file = (d * K + k) * P * P + yx, memory = (d * P * P + yx) * K + k;
+        to[to_memory ? memory : file] = from[to_memory ? file : memory];
+      }
+}
+
+void param_import(const param *p, const float *file, float *memory) {
+  if (p->spec->layout == LAYOUT_PATCH)
+    permute_patch(p, file, memory, true);
+  else
+    memcpy(memory, file, (size_t)tensor_count(p->value) * sizeof *memory);
+}
+
+void param_export(const param *p, const float *memory, float *out) {
+  if (p->spec->layout == LAYOUT_PATCH)
+    permute_patch(p, memory, out, false);
+  else
+    memcpy(out, memory, (size_t)tensor_count(p->value) * sizeof *out);
+}
+
+static bool same_shape(const param *p, const checkpoint_tensor *t) {
+  return t->n_dims == p->n_dims && !memcmp(t->dim, p->dim, (size_t)p->n_dims * sizeof *p->dim);
+}
+
+static status wrong_shape(const param *p, const checkpoint *file, const checkpoint_tensor *t) {
+  char expected[CHECKPOINT_SHAPE_TEXT], found[CHECKPOINT_SHAPE_TEXT];
+  return fail(STATUS_FORMAT, "%s: tensor %s has shape %s, expected %s", checkpoint_path(file), t->name,
+              checkpoint_shape_text(t->n_dims, t->dim, found), checkpoint_shape_text(p->n_dims, p->dim, expected));
+}
+
+/* The tensor's values, which must be finite and of p's shape, in memory layout. */
+static status load_one(const param *p, const checkpoint *file, const checkpoint_tensor *t, float *memory) {
+  status s = checkpoint_check_finite(file, t);
+  if (s) return s;
+  float *values = mem_alloc((size_t)tensor_count(p->value), sizeof *values);
+  if (!values) return STATUS_MEMORY;
+  s = checkpoint_read_f32(file, t, values);
+  if (!s) param_import(p, values, memory);
+  free(values);
+  return s;
+}
+
+status params_load(param_set *set, const checkpoint *file, bool partial, size_t *n_loaded) {
+  size_t loaded = 0;
+  for (size_t i = 0; i < set->n; i++) {
+    param *p = &set->item[i];
+    const checkpoint_tensor *t = checkpoint_find(file, p->name);
+    if (!t && (partial || (p->spec->flags & PARAM_TRAINING))) continue;
+    if (!t) return last_status();
+    if (!same_shape(p, t)) {
+      if (partial) continue;
+      return wrong_shape(p, file, t);
+    }
+    status s = load_one(p, file, t, f32(p->value));
+    if (s) return s;
+    loaded++;
+  }
+  if (n_loaded) *n_loaded = loaded;
+  return STATUS_OK;
+}
+
+/* prefix + the parameter's name, owned by the caller. */
+static char *buffer_name(const param_buffer *buffer, const param *p) { return full_name(buffer->prefix, p->name, 0); }
+
+status params_load_buffer(const param_set *set, const checkpoint *file, const param_buffer *buffer) {
+  for (size_t i = 0; i < set->n; i++) {
+    const param *p = &set->item[i];
+    char *name = buffer_name(buffer, p);
+    if (!name) return STATUS_MEMORY;
+    const checkpoint_tensor *t = checkpoint_find(file, name);
+    free(name);
+    status s = !t ? last_status() : same_shape(p, t) ? STATUS_OK : wrong_shape(p, file, t);
+    if (!s) s = load_one(p, file, t, buffer->values + p->first);
+    if (s) return s;
+  }
+  return STATUS_OK;
+}
+
+static bool is_written(const param *p, const params_file *what) {
+  return what->training || !(p->spec->flags & PARAM_TRAINING);
+}
+
+/* Declares (put = false) or writes every parameter, then every buffer's. */
+static status each_tensor(const param_set *set, const params_file *what, safetensors_writer *w, bool put, float *scratch) {
+  status s = STATUS_OK;
+  for (size_t b = 0; b <= what->n_buffers; b++)
+    for (size_t i = 0; !s && i < set->n; i++) {
+      const param *p = &set->item[i];
+      const param_buffer *buffer = b ? &what->buffers[b - 1] : &(param_buffer){"", set->values};
+      if (!is_written(p, what)) continue;
+      char *name = buffer_name(buffer, p);
+      if (!name) return STATUS_MEMORY;
+      if (put) {
+        param_export(p, buffer->values + p->first, scratch);
+        s = safetensors_put_f32(w, name, scratch, (size_t)tensor_count(p->value));
+      } else {
+        s = safetensors_declare(w, name, b ? CHECKPOINT_F32 : what->type, p->n_dims, p->dim);
+      }
+      free(name);
+    }
+  return s;
+}
+
+status params_save(const param_set *set, const char *path, const params_file *what) {
+  size_t largest = 0;
+  for (size_t i = 0; i < set->n; i++)
+    if ((size_t)tensor_count(set->item[i].value) > largest) largest = (size_t)tensor_count(set->item[i].value);
+  float *scratch = mem_alloc(largest, sizeof *scratch);
+  safetensors_writer *w = scratch ? safetensors_create(path) : NULL;
+  status s = w ? STATUS_OK : last_status();
+  for (size_t i = 0; !s && i < what->n_metadata; i++)
+    s = safetensors_metadata(w, what->metadata[i][0], what->metadata[i][1]);
+  if (!s) s = each_tensor(set, what, w, false, scratch);
+  if (!s) s = each_tensor(set, what, w, true, scratch);
+  free(scratch);
+  if (!s) return safetensors_finish(w);
+  safetensors_abandon(w);
+  return s;
+}
+
+/* --- configs from files -------------------------------------------------------------------------------------------------------- */
+
+status checkpoint_shape(const checkpoint *file, const char *prefix, const char *name, int n_dims, int64_t *dim) {
+  char *whole = full_name(prefix, name, 0);
+  if (!whole) return STATUS_MEMORY;
+  const checkpoint_tensor *t = checkpoint_find(file, whole);
+  free(whole);
+  if (!t) return last_status();
+  if (t->n_dims != n_dims)
+    return fail(STATUS_FORMAT, "%s: tensor %s has %d dimensions, expected %d", checkpoint_path(file), t->name, t->n_dims,
+                n_dims);
+  for (int i = 0; i < n_dims; i++) {
+    if (t->dim[i] < 1 || t->dim[i] > INT32_MAX)
+      return fail(STATUS_FORMAT, "%s: tensor %s has a dimension of %lld", checkpoint_path(file), t->name,
+                  (long long)t->dim[i]);
+    dim[i] = t->dim[i];
+  }
+  return STATUS_OK;
+}
+
+int checkpoint_blocks(const checkpoint *file, const char *prefix, const char *stem) {
+  size_t n_prefix = strlen(prefix), n_stem = strlen(stem);
+  long most = -1;
+  for (size_t i = 0; i < checkpoint_count(file); i++) {
+    const char *name = checkpoint_at(file, i)->name;
+    if (strncmp(name, prefix, n_prefix) || strncmp(name + n_prefix, stem, n_stem)) continue;
+    char *end;
+    long block = strtol(name + n_prefix + n_stem, &end, 10);
+    if (end != name + n_prefix + n_stem && *end == '.' && block > most && block < 1 << 20) most = block;
+  }
+  return (int)most + 1;
+}

@@ -1,0 +1,14 @@
+/* What kind of file a sequence of bytes is, by its first bytes. */
+#ifndef LINNET_WEIGHTS_RECOGNISE_H
+#define LINNET_WEIGHTS_RECOGNISE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Begins as a safetensors file does, well or damaged: eight bytes of length, then '{', and nothing better known. */
+bool recognise_safetensors(const void *data, size_t size);
+
+/* The end of a sentence about a file, "is a GGUF file", for everything that people hand to a loader by mistake. */
+const char *recognise(const void *data, size_t size);
+
+#endif

@@ -1,0 +1,216 @@
+/* Reading safetensors: 8 bytes little-endian length N, N bytes of JSON
+ *   {"__metadata__": {string: string}, name: {"dtype": "F32", "shape": [...], "data_offsets": [begin, end]}, ...}
+ * then the data, which the offsets count from. Rules: spec ecosystem section 6. The ranges must tile the data section:
+ * no hole, no overlap, nothing after the last, so that no byte of the file is unaccounted for. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "weights/container.h"
+#include "weights/safetensors_format.h"
+
+/* One tensor's entry in the header. */
+typedef struct {
+  const char *name; /* owned by the JSON header */
+  size_t order;     /* place in the header */
+  uint64_t begin, end;
+  checkpoint_tensor tensor;
+} entry;
+
+/* Bounds what the JSON parser may build before it builds it: nesting, and values (a parsed value takes far more memory
+ * than the two bytes it may take in the text). Malformed text is left to the parser. */
+static status check_header_text(const char *text, size_t length) {
+  int depth = 0;
+  size_t values = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < length; i++) {
+    const char ch = text[i];
+    if (in_string) {
+      if (ch == '\\')
+        i++;
+      else if (ch == '"')
+        in_string = false;
+      continue;
+    }
+    if (ch == '"')
+      in_string = true;
+    else if (ch == '}' || ch == ']')
+      depth--;
+    else if (ch == '{' || ch == '[' || ch == ',')
+      values++;
+    if ((ch == '{' || ch == '[') && ++depth > SAFETENSORS_DEPTH)
+      return fail(STATUS_FORMAT, "the header is nested deeper than %d levels at byte %zu", SAFETENSORS_DEPTH, i);
+    if (values > SAFETENSORS_VALUES_MAX)
+      return fail(STATUS_FORMAT, "the header holds more than %d values", SAFETENSORS_VALUES_MAX);
+  }
+  return STATUS_OK;
+}
+
+/* Words of a hostile file go into a sentence: no escape sequences for the terminal. */
+static void make_printable(char *text) {
+  for (; *text; text++)
+    if ((unsigned char)*text < 0x20 || *text == 0x7f) *text = '?';
+}
+
+/* Finds and parses the header. *data_start: where the data section begins. */
+static status read_header(const checkpoint *c, json_t **header, size_t *data_start) {
+  uint64_t length = 0;
+  if (c->size < 8) return fail(STATUS_FORMAT, "%zu bytes are too few for a safetensors file", c->size);
+  for (int i = 7; i >= 0; i--) length = length << 8 | c->data[i];
+  if (length > SAFETENSORS_HEADER_MAX)
+    return fail(STATUS_FORMAT, "the header claims %llu bytes, the most is %d", (unsigned long long)length,
+                SAFETENSORS_HEADER_MAX);
+  if (length > c->size - 8)
+    return fail(STATUS_FORMAT, "the header claims %llu bytes, but only %zu follow: is the file cut short?",
+                (unsigned long long)length, c->size - 8);
+  const char *text = (const char *)c->data + 8;
+  if (length == 0 || text[0] != '{') return fail(STATUS_FORMAT, "the header does not begin with '{'");
+  if (check_header_text(text, (size_t)length)) return last_status();
+  json_error_t error;
+  *header = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &error);
+  /* no words: the parser could not even begin */
+  if (!*header && (json_error_code(&error) == json_error_out_of_memory || !*error.text))
+    return fail(STATUS_MEMORY, "out of memory while reading the header of %llu bytes", (unsigned long long)length);
+  if (!*header) {
+    make_printable(error.text);
+    return fail(STATUS_FORMAT, "the header is not valid JSON: %s (byte %d of the header)", error.text, error.position);
+  }
+  *data_start = 8 + (size_t)length;
+  return STATUS_OK;
+}
+
+static status read_metadata(checkpoint *c, json_t *map) {
+  const char *key;
+  json_t *value;
+  if (!json_is_object(map)) return fail(STATUS_FORMAT, "__metadata__ is not an object");
+  json_object_foreach(map, key, value) {
+    if (!json_is_string(value)) return fail(STATUS_FORMAT, "__metadata__ holds a value that is not a string");
+    if (checkpoint_add_metadata(c, key, json_string_value(value))) return last_status();
+  }
+  return STATUS_OK;
+}
+
+static status read_dtype(json_t *word, checkpoint_tensor *t) {
+  if (!json_is_string(word)) return fail(STATUS_FORMAT, "has no dtype");
+  if (checkpoint_dtype_parse(json_string_value(word), &t->dtype)) return STATUS_OK;
+  char shown[24] = "";
+  strncat(shown, json_string_value(word), sizeof shown - 1);
+  make_printable(shown);
+  return fail(STATUS_UNSUPPORTED, "has type %s; this version reads F64, F32, F16, BF16, I64, I32, I16, I8, U8 and BOOL",
+              shown);
+}
+
+static status read_shape(json_t *shape, checkpoint_tensor *t) {
+  if (!json_is_array(shape)) return fail(STATUS_FORMAT, "has no shape");
+  if (json_array_size(shape) > CHECKPOINT_DIMS)
+    return fail(STATUS_FORMAT, "has %zu dimensions, the most is %d", json_array_size(shape), CHECKPOINT_DIMS);
+  t->n_dims = (int)json_array_size(shape);
+  for (int i = 0; i < t->n_dims; i++) {
+    const json_t *dim = json_array_get(shape, (size_t)i);
+    if (!json_is_integer(dim) || json_integer_value(dim) < 0)
+      return fail(STATUS_FORMAT, "has a dimension that is not a whole number from 0 up");
+    t->dim[i] = json_integer_value(dim);
+  }
+  return STATUS_OK;
+}
+
+/* Also holds the range against the shape and the size of the data section. */
+static status read_offsets(json_t *offsets, size_t data_size, entry *e) {
+  const json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1);
+  checkpoint_tensor *t = &e->tensor;
+  if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end) ||
+      json_integer_value(begin) < 0 || json_integer_value(end) < json_integer_value(begin))
+    return fail(STATUS_FORMAT, "has data_offsets that are not two whole numbers in order");
+  e->begin = (uint64_t)json_integer_value(begin);
+  e->end = (uint64_t)json_integer_value(end);
+  if (e->end > data_size)
+    return fail(STATUS_FORMAT, "ends at byte %llu of the data, which has only %zu: is the file cut short?",
+                (unsigned long long)e->end, data_size);
+  char shape[CHECKPOINT_SHAPE_TEXT];
+  checkpoint_shape_text(t->n_dims, t->dim, shape);
+  if (!checkpoint_shape_bytes(t->dtype, t->n_dims, t->dim, &t->bytes))
+    return fail(STATUS_FORMAT, "has the impossible shape %s", shape);
+  if (t->bytes != e->end - e->begin)
+    return fail(STATUS_FORMAT, "is %s %s = %zu bytes, but its data_offsets span %llu", checkpoint_dtype_name(t->dtype),
+                shape, t->bytes, (unsigned long long)(e->end - e->begin));
+  return STATUS_OK;
+}
+
+static status read_entry(json_t *object, size_t data_size, entry *e) {
+  if (!json_is_object(object)) return fail(STATUS_FORMAT, "is not described by an object");
+  if (read_dtype(json_object_get(object, "dtype"), &e->tensor)) return last_status();
+  if (read_shape(json_object_get(object, "shape"), &e->tensor)) return last_status();
+  if (read_offsets(json_object_get(object, "data_offsets"), data_size, e)) return last_status();
+  if (json_object_size(object) != 3) return fail(STATUS_FORMAT, "has entries beside dtype, shape and data_offsets");
+  return STATUS_OK;
+}
+
+static status read_entries(checkpoint *c, json_t *header, size_t data_size, entry *entries, size_t *count) {
+  const char *name;
+  json_t *object;
+  json_object_foreach(header, name, object) {
+    if (!strcmp(name, "__metadata__")) {
+      if (read_metadata(c, object)) return last_status();
+      continue;
+    }
+    entry *e = &entries[*count];
+    *e = (entry){.name = name, .order = *count};
+    ++*count;
+    if (checkpoint_check_name(name)) return last_status();
+    if (read_entry(object, data_size, e)) return fail_within("tensor %s", name);
+  }
+  return STATUS_OK;
+}
+
+/* By data; empty tensors before what begins at the same byte; then as in the header. */
+static int compare_entries(const void *a, const void *b) {
+  const entry *x = a, *y = b;
+  if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
+  if (x->end != y->end) return x->end < y->end ? -1 : 1;
+  return x->order < y->order ? -1 : x->order > y->order;
+}
+
+/* The sorted ranges must tile the data section. */
+static status check_tiling(const entry *entries, size_t count, size_t data_size) {
+  uint64_t at = 0;
+  for (size_t i = 0; i < count; i++) {
+    const entry *e = &entries[i];
+    if (e->begin < at)
+      return fail(STATUS_FORMAT, "tensor %s begins at byte %llu of the data, inside tensor %s which ends at %llu",
+                  e->name, (unsigned long long)e->begin, entries[i - 1].name, (unsigned long long)at);
+    if (e->begin > at)
+      return fail(STATUS_FORMAT, "bytes %llu to %llu of the data, before tensor %s, belong to no tensor",
+                  (unsigned long long)at, (unsigned long long)e->begin, e->name);
+    at = e->end;
+  }
+  if (at != data_size)
+    return fail(STATUS_FORMAT, "the tensors end at byte %llu of the data, but it has %zu", (unsigned long long)at,
+                data_size);
+  return STATUS_OK;
+}
+
+static status add_all(checkpoint *c, json_t *header, size_t data_start) {
+  size_t count = 0;
+  entry *entries = mem_alloc(json_object_size(header), sizeof *entries);
+  status result = entries ? read_entries(c, header, c->size - data_start, entries, &count) : last_status();
+  if (!result) {
+    qsort(entries, count, sizeof *entries, compare_entries);
+    result = check_tiling(entries, count, c->size - data_start);
+  }
+  for (size_t i = 0; i < count && !result; i++) {
+    entries[i].tensor.name = entries[i].name;
+    entries[i].tensor.data = c->data + data_start + entries[i].begin;
+    result = checkpoint_add(c, &entries[i].tensor);
+  }
+  free(entries);
+  return result;
+}
+
+status safetensors_read(checkpoint *c) {
+  json_t *header = NULL;
+  size_t data_start;
+  status result = read_header(c, &header, &data_start);
+  if (!result) result = add_all(c, header, data_start);
+  json_decref(header);
+  return result;
+}
