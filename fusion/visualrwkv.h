@@ -1,0 +1,68 @@
+/* VisualRWKV: an image tower, a projector and an RWKV-6 language model; spec visualrwkv sections 3, 4 and 7.
+ *
+ *   tokens = pool(tower(pixels)) proj^T;   sequence = emb(before) tokens emb(after) emb(answer);   logits = lm(sequence)
+ *
+ * The raw projected tokens stand among the raw embeddings; block 0's ln0 applies to all. With the bidirectional scan, odd
+ * blocks of the language model read the image's tokens backwards.
+ *
+ * A file carries everything: weights under `rwkv.`, `vit.image_model.` and `proj.`, and in its metadata (keys below) the
+ * vocabulary, the prompt and what names and shapes cannot tell. */
+#ifndef LINNET_FUSION_VISUALRWKV_H
+#define LINNET_FUSION_VISUALRWKV_H
+
+#include "data/image.h"
+#include "data/tokenizer.h"
+#include "lm/rwkv6.h"
+#include "vision/rwkv_clip_image.h"
+
+#define VISUALRWKV_SYSTEM "visualrwkv"
+
+typedef struct {
+  rwkv6_config lm;
+  image_tower_config tower;
+  int image_size; /* pixels a side */
+  int image_grid; /* image tokens a side, after mean pooling */
+  bool bidirectional;
+} visualrwkv_config;
+
+typedef struct {
+  visualrwkv_config config;
+  param_set params;
+  image_tower tower;
+  rwkv6 lm;
+  tensor *proj; /* [D, tower width] */
+  tokenizer *words;
+  char *vocabulary;           /* its text, as the file carries it */
+  char *before, *after;       /* the prompt's text on both sides of the picture */
+  int32_t *before_ids, *after_ids;
+  int n_before, n_after;
+  int32_t stop; /* ends an answer: the token "\n\n" */
+} visualrwkv;
+
+/* Declares a model with fresh tensors (not yet allocated: declare what else belongs to the set, then params_allocate).
+ * `vocabulary` is World-format text. Free with visualrwkv_free, also after a failure. */
+status visualrwkv_declare(visualrwkv *m, const visualrwkv_config *config, const char *vocabulary, const char *before,
+                          const char *after);
+/* Everything but the weights from an open file, then the weights. */
+status visualrwkv_load(visualrwkv *m, const checkpoint *file);
+/* Only the declaration from a file (training adds its own parameters before loading). */
+status visualrwkv_declare_like(visualrwkv *m, const checkpoint *file);
+visualrwkv *visualrwkv_open(const char *path); /* NULL with a sentence */
+void visualrwkv_free(visualrwkv *m);           /* the contents */
+void visualrwkv_close(visualrwkv *m);          /* what visualrwkv_open gave */
+/* Writes the model: what->metadata (provenance) is added to the model's own. */
+status visualrwkv_save(const visualrwkv *m, const char *path, const params_file *what);
+
+int visualrwkv_image_tokens_count(const visualrwkv *m);
+
+/* A picture as the model wants it: composited on white, fitted into a white square, (u8/255 - 0.5)/0.5.
+ * `pixels`: size*size*3 floats. */
+status visualrwkv_pixels(const visualrwkv *m, const image *im, float *pixels);
+void visualrwkv_normalise(const uint8_t *rgb, size_t n, float *pixels);
+
+/* pixels f32 [B,S,S,3] -> image tokens [B,g*g,D]. *patches (may be NULL) receives the tower's tokens [B,h*w,width]. */
+tensor *visualrwkv_image_tokens(ctx *c, const visualrwkv *m, const tensor *pixels, tensor **patches);
+/* before + image + after + `answer` ids [B,T] (NULL = none) through the language model's blocks -> [B,all,D]. */
+tensor *visualrwkv_sequence(ctx *c, const visualrwkv *m, tensor *image_tokens, const tensor *answer, rwkv6_state *state);
+
+#endif

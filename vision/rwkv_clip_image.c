@@ -1,0 +1,152 @@
+#include "vision/rwkv_clip_image.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EPS 1e-5f /* every norm of the tower, ln_x included */
+
+enum { D = 1, F, H, N, MIX5, MIX, DECAY, TOKENS, PATCH, SIZES };
+
+#define ATT(field) offsetof(image_tower_block, att.field)
+#define MAA(i) (offsetof(image_tower_block, att.maa) + (i) * sizeof(tensor *))
+#define FFN(field) offsetof(image_tower_block, ffn.field)
+
+static const param_spec rows[] = {
+    {"pos_embed", offsetof(image_tower, pos_embed), {1, -TOKENS, -D}, PARAM_POSITION, init_constant, 0, 0, 0},
+    {"patch_embed.projection.weight", offsetof(image_tower, patch_weight), {-D, 3, -PATCH, -PATCH}, PARAM_MATRIX,
+     init_fan_in, 0, 0, LAYOUT_PATCH},
+    {"patch_embed.projection.bias", offsetof(image_tower, patch_bias), {-D}, PARAM_BIAS, init_constant, 0, 0, 0},
+    {"ln1.weight", offsetof(image_tower, ln1_weight), {-D}, PARAM_NORM, init_constant, 1, 0, 0},
+    {"ln1.bias", offsetof(image_tower, ln1_bias), {-D}, PARAM_NORM, init_constant, 0, 0, 0},
+    {"layers.%d.ln0.weight", offsetof(image_tower_block, ln0_weight), {-D}, PARAM_NORM, init_constant, 1,
+     PARAM_FIRST_BLOCK, 0},
+    {"layers.%d.ln0.bias", offsetof(image_tower_block, ln0_bias), {-D}, PARAM_NORM, init_constant, 0, PARAM_FIRST_BLOCK, 0},
+    {"layers.%d.ln1.weight", offsetof(image_tower_block, ln1_weight), {-D}, PARAM_NORM, init_constant, 1, 0, 0},
+    {"layers.%d.ln1.bias", offsetof(image_tower_block, ln1_bias), {-D}, PARAM_NORM, init_constant, 0, 0, 0},
+    {"layers.%d.ln2.weight", offsetof(image_tower_block, ln2_weight), {-D}, PARAM_NORM, init_constant, 1, 0, 0},
+    {"layers.%d.ln2.bias", offsetof(image_tower_block, ln2_bias), {-D}, PARAM_NORM, init_constant, 0, 0, 0},
+    {"layers.%d.att.time_maa_x", ATT(maa_x), {1, 1, -D}, PARAM_MIX, init_maa, 1, 0, 0},
+    {"layers.%d.att.time_maa_w", MAA(MAA_W), {1, 1, -D}, PARAM_MIX, init_maa, 1, 0, 0},
+    {"layers.%d.att.time_maa_k", MAA(MAA_K), {1, 1, -D}, PARAM_MIX, init_maa, 1, 0, 0},
+    {"layers.%d.att.time_maa_v", MAA(MAA_V), {1, 1, -D}, PARAM_MIX, init_maa_value, 0, 0, 0},
+    {"layers.%d.att.time_maa_r", MAA(MAA_R), {1, 1, -D}, PARAM_MIX, init_maa, 0.5f, 0, 0},
+    {"layers.%d.att.time_maa_g", MAA(MAA_G), {1, 1, -D}, PARAM_MIX, init_maa, 0.5f, 0, 0},
+    {"layers.%d.att.time_maa_w1", ATT(maa_w1), {-D, -MIX5}, PARAM_LOW_RANK, init_uniform, 1e-4f, 0, 0},
+    {"layers.%d.att.time_maa_w2", ATT(maa_w2), {5, -MIX, -D}, PARAM_LOW_RANK, init_uniform, 1e-4f, 0, 0},
+    {"layers.%d.att.time_decay", ATT(decay), {1, 1, -D}, PARAM_DECAY, init_decay, 0, 0, 0},
+    {"layers.%d.att.time_decay_w1", ATT(decay_w1), {-D, -DECAY}, PARAM_LOW_RANK, init_uniform, 1e-4f, 0, 0},
+    {"layers.%d.att.time_decay_w2", ATT(decay_w2), {-DECAY, -D}, PARAM_LOW_RANK, init_uniform, 1e-4f, 0, 0},
+    {"layers.%d.att.time_faaaa", ATT(bonus), {-H, -N}, PARAM_BONUS, init_bonus, 0, 0, 0},
+    {"layers.%d.att.receptance.weight", ATT(receptance), {-D, -D}, PARAM_MATRIX, init_fan_in, 0, PARAM_QUANTIZABLE, 0},
+    {"layers.%d.att.key.weight", ATT(key), {-D, -D}, PARAM_MATRIX, init_fan_in, 0, PARAM_QUANTIZABLE, 0},
+    {"layers.%d.att.value.weight", ATT(value), {-D, -D}, PARAM_MATRIX, init_fan_in, 0, PARAM_QUANTIZABLE, 0},
+    {"layers.%d.att.gate.weight", ATT(gate), {-D, -D}, PARAM_MATRIX, init_fan_in, 0, PARAM_QUANTIZABLE, 0},
+    {"layers.%d.att.output.weight", ATT(output), {-D, -D}, PARAM_MATRIX, init_fan_in, 0, PARAM_QUANTIZABLE, 0},
+    {"layers.%d.att.ln_x.weight", ATT(ln_x_weight), {-D}, PARAM_NORM, init_constant, 1, 0, 0},
+    {"layers.%d.att.ln_x.bias", ATT(ln_x_bias), {-D}, PARAM_NORM, init_constant, 0, 0, 0},
+    {"layers.%d.ffn.spatial_mix_k", FFN(mix_k), {1, 1, -D}, PARAM_MIX, init_keep, 1, 0, 0},
+    {"layers.%d.ffn.spatial_mix_r", FFN(mix_r), {1, 1, -D}, PARAM_MIX, init_keep, 1, 0, 0},
+    {"layers.%d.ffn.key.weight", FFN(key), {-F, -D}, PARAM_MATRIX, init_fan_in, 0, PARAM_QUANTIZABLE, 0},
+    {"layers.%d.ffn.receptance.weight", FFN(receptance), {-D, -D}, PARAM_MATRIX, init_fan_in, 0, PARAM_QUANTIZABLE, 0},
+    {"layers.%d.ffn.value.weight", FFN(value), {-D, -F}, PARAM_MATRIX, init_fan_in, 0, PARAM_QUANTIZABLE, 0},
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+status image_tower_config_check(const image_tower_config *k) {
+  const int sizes[] = {k->depth,  k->width,  k->hidden,   k->head_size, k->patch,
+                       k->grid_h, k->grid_w, k->rank_mix, k->rank_decay};
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+    if (sizes[i] < 1 || sizes[i] > 1 << 16) return fail(STATUS_FORMAT, "a size of the image tower is %d", sizes[i]);
+  if (k->depth > 1024) return fail(STATUS_FORMAT, "an image tower of %d layers is more than 1024", k->depth);
+  if (k->width % k->head_size)
+    return fail(STATUS_FORMAT, "image tower width %d is not a multiple of the head size %d", k->width, k->head_size);
+  return STATUS_OK;
+}
+
+status image_tower_config_read(image_tower_config *config, const checkpoint *file, const char *prefix) {
+  int64_t pos[3], patch[4], key[2], bonus[2], w2[3], decay[2];
+  status s = checkpoint_shape(file, prefix, "pos_embed", 3, pos);
+  if (!s) s = checkpoint_shape(file, prefix, "patch_embed.projection.weight", 4, patch);
+  if (!s) s = checkpoint_shape(file, prefix, "layers.0.ffn.key.weight", 2, key);
+  if (!s) s = checkpoint_shape(file, prefix, "layers.0.att.time_faaaa", 2, bonus);
+  if (!s) s = checkpoint_shape(file, prefix, "layers.0.att.time_maa_w2", 3, w2);
+  if (!s) s = checkpoint_shape(file, prefix, "layers.0.att.time_decay_w1", 2, decay);
+  if (s) return s;
+  int side = 1;
+  while ((int64_t)side * side < pos[1]) side++;
+  if ((int64_t)side * side != pos[1])
+    return fail(STATUS_UNSUPPORTED, "%s: the position table of %lld entries is not square", checkpoint_path(file),
+                (long long)pos[1]);
+  *config = (image_tower_config){.depth = checkpoint_blocks(file, prefix, "layers."), .width = (int)pos[2],
+                                 .hidden = (int)key[0], .head_size = (int)bonus[1], .patch = (int)patch[2],
+                                 .grid_h = side, .grid_w = side, .rank_mix = (int)w2[1], .rank_decay = (int)decay[1]};
+  return image_tower_config_check(config);
+}
+
+status image_tower_new(image_tower *m, const image_tower_config *config, const char *prefix, param_set *set) {
+  *m = (image_tower){.config = *config};
+  status s = image_tower_config_check(config);
+  if (s) return s;
+  if (!(m->block = mem_zero((size_t)config->depth, sizeof *m->block))) return STATUS_MEMORY;
+  const int64_t sizes[SIZES] = {[D] = config->width, [F] = config->hidden, [H] = config->width / config->head_size,
+                                [N] = config->head_size, [MIX5] = 5 * config->rank_mix, [MIX] = config->rank_mix,
+                                [DECAY] = config->rank_decay, [TOKENS] = (int64_t)config->grid_h * config->grid_w,
+                                [PATCH] = config->patch};
+  s = params_declare(set, prefix, rows, ROWS, -1, config->depth, sizes, m);
+  for (int i = 0; !s && i < config->depth; i++)
+    s = params_declare(set, prefix, rows, ROWS, i, config->depth, sizes, &m->block[i]);
+  return s;
+}
+
+void image_tower_free(image_tower *m) {
+  free(m->block);
+  m->block = NULL;
+}
+
+/* --- forward ------------------------------------------------------------------------------------------------------------------- */
+
+/* The position table for a grid of h x w: as stored, or resized. */
+static tensor *positions(ctx *c, const image_tower *m, int h, int w) {
+  const image_tower_config *k = &m->config;
+  tensor *table = m->pos_embed;
+  if (h != k->grid_h || w != k->grid_w) {
+    table = tensor_view(c, table, 4, (int64_t[]){1, k->grid_h, k->grid_w, k->width});
+    table = resample(c, table, resample_bicubic(c, k->grid_h, h), resample_bicubic(c, k->grid_w, w));
+  }
+  return tensor_view(c, table, 2, (int64_t[]){(int64_t)h * w, k->width});
+}
+
+static tensor *block_forward(ctx *c, const image_tower *m, int i, tensor *x, const shift_plan *plan,
+                             const scan_order *order) {
+  const image_tower_block *p = &m->block[i];
+  const wkv6_opt opt = {.heads = m->config.width / m->config.head_size, .direction = WKV_BOTH, .order = order};
+  if (i == 0) x = layer_norm(c, x, p->ln0_weight, p->ln0_bias, EPS);
+  tensor *z = layer_norm(c, x, p->ln1_weight, p->ln1_bias, EPS);
+  x = add(c, x, rwkv6_time_mix(c, &p->att, z, plan, &opt, EPS, NULL, NULL));
+  z = layer_norm(c, x, p->ln2_weight, p->ln2_bias, EPS);
+  return add(c, x, rwkv6_channel_mix(c, &p->ffn, z, plan, MIX_KEEP, NULL));
+}
+
+tensor *image_tower_tokens(ctx *c, const image_tower *m, const tensor *pixels, int *h, int *w) {
+  const image_tower_config *k = &m->config;
+  tensor *x = patch_embed(c, pixels, m->patch_weight, m->patch_bias, k->patch);
+  if (!x) return NULL;
+  *h = (int)x->dim[1];
+  *w = (int)x->dim[2];
+  int64_t tokens = (int64_t)*h * *w;
+  x = add(c, tensor_view(c, x, 3, (int64_t[]){x->dim[0], tokens, k->width}), positions(c, m, *h, *w));
+  const shift_plan plan = shift_quarters(k->head_size, *h, *w);
+  const scan_order *columns = scan_order_make(c, SCAN_COLUMNS, tokens, 0, *h, *w);
+  tensor *out = c->recording || !x ? NULL : tensor_like(c, x); /* outlives every block's memory */
+  if (!columns) return NULL;
+  for (int i = 0; x && i < k->depth; i++) {
+    arena_mark mark = arena_here(c->memory);
+    x = block_forward(c, m, i, x, &plan, k->alternate_scan && i % 2 ? columns : NULL);
+    if (!out || !x) continue;
+    memcpy(out->data, x->data, (size_t)tensor_count(x) * sizeof(float));
+    x = out;
+    arena_release(c->memory, mark);
+  }
+  return layer_norm(c, x, m->ln1_weight, m->ln1_bias, EPS);
+}
