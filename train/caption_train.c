@@ -1,0 +1,436 @@
+#include "train/caption_train.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "data/vocabulary.h"
+#include "train/caption_batch.h"
+#include "train/optimizer.h"
+
+caption_train_options caption_train_defaults(void) {
+  return (caption_train_options){.steps = 10000, .batch = 32, .rate = 1.5e-3, .rate_final = 1e-5, .warmup = 200,
+                                 .weight_decay = 0.02, .clip = 1, .beta1 = 0.9, .beta2 = 0.98, .patch_weight = 0.2,
+                                 .max_objects = 4, .save_every = 200, .image_size = 64, .patch = 8, .image_grid = 4,
+                                 .tower_width = 192, .tower_depth = 6, .tower_hidden = 768, .lm_width = 192,
+                                 .lm_depth = 4, .lm_hidden = 544, .head_size = 64, .rank_mix = 16, .rank_decay = 32,
+                                 .vocabulary = 3000};
+}
+
+/* --- the model under training: the captioner and the patch classifier -------------------------------------------------------- */
+
+typedef struct {
+  tensor *weight, *bias; /* [labels, tower width], [labels] */
+} patch_head;
+
+enum { LABELS = 1, WIDTH, HEAD_SIZES };
+/* A label is rare: the bias starts where its probability is about 1/500. */
+static const param_spec head_rows[] = {
+    {"patch_labels.weight", offsetof(patch_head, weight), {-LABELS, -WIDTH}, PARAM_MATRIX, init_fan_in, 0, PARAM_TRAINING,
+     LAYOUT_SAME},
+    {"patch_labels.bias", offsetof(patch_head, bias), {-LABELS}, PARAM_BIAS, init_constant, -6, PARAM_TRAINING,
+     LAYOUT_SAME},
+};
+
+typedef struct {
+  caption_train_options o;
+  object_set *objects; /* NULL in a benchmark */
+  int labels;          /* of a patch: every kind, every colour */
+  visualrwkv model;
+  patch_head head;
+  caption_batch batch;
+  adamw optimizer;
+  ctx *c;
+  int64_t step;
+  char *file; /* the checkpoint's path */
+} trainer;
+
+static const char before_text[] = "User: ", after_text[] = "\nDescribe the picture.\n\nAssistant:";
+
+/* The vocabulary of the captions: the prompt's pieces, every trained kind's words, and the words of generated captions. */
+static status make_vocabulary(const trainer *t, char **text) {
+  enum { CAPTIONS = 4000 };
+  static const char *const pieces[] = {before_text, "\nDescribe the picture.", "\n\nAssistant:", "\n\n"};
+  vocabulary_builder *v = vocabulary_builder_new();
+  status s = v ? STATUS_OK : last_status();
+  for (size_t i = 0; !s && i < sizeof pieces / sizeof *pieces; i++) s = vocabulary_add_piece(v, pieces[i], strlen(pieces[i]));
+  for (uint32_t k = 0; !s && t->objects && k < object_kinds(t->objects); k++) {
+    const object_kind *kind = object_kind_at(t->objects, k);
+    char phrase[SCENE_MAX_CAPTION];
+    int n = snprintf(phrase, sizeof phrase, "a %s, two %s", kind->singular, kind->plural);
+    if (!kind->held_out) s = vocabulary_add_text(v, phrase, (size_t)n);
+  }
+  const scene_options options = {.size = 16, .pictures = SPLIT_TRAIN, .max_objects = t->o.max_objects};
+  scene *drawn = s || !t->objects ? NULL : scene_new(options.size);
+  if (!s && t->objects && !drawn) s = last_status();
+  for (uint64_t i = 0; !s && drawn && i < CAPTIONS; i++) {
+    s = scene_make(t->objects, &options, t->o.seed, i, drawn);
+    char caption[SCENE_MAX_CAPTION + 1];
+    int n = snprintf(caption, sizeof caption, " %s", drawn->caption);
+    if (!s) s = vocabulary_add_text(v, caption, (size_t)n);
+  }
+  scene_free(drawn);
+  size_t size;
+  if (!s) s = vocabulary_write(v, (uint32_t)t->o.vocabulary, text, &size);
+  vocabulary_builder_free(v);
+  return s;
+}
+
+static int largest_id(const char *vocabulary) {
+  tokenizer *words = tokenizer_parse(vocabulary, strlen(vocabulary), "the new vocabulary");
+  int n = words ? (int)tokenizer_size(words) : 0;
+  tokenizer_free(words);
+  return n;
+}
+
+static status declare_fresh(trainer *t) {
+  const caption_train_options *o = &t->o;
+  char *vocabulary = NULL;
+  status s = make_vocabulary(t, &vocabulary);
+  if (s) return s;
+  const visualrwkv_config config = {
+      .lm = {.n_layer = o->lm_depth, .n_embd = o->lm_width, .dim_ffn = o->lm_hidden, .head_size = o->head_size,
+             .vocab_size = t->objects ? largest_id(vocabulary) : o->vocabulary + 1, .rank_mix = o->rank_mix, .rank_decay = o->rank_decay},
+      .tower = {.depth = o->tower_depth, .width = o->tower_width, .hidden = o->tower_hidden, .head_size = o->head_size,
+                .patch = o->patch, .grid_h = o->patch > 0 ? o->image_size / o->patch : 0,
+                .grid_w = o->patch > 0 ? o->image_size / o->patch : 0, .rank_mix = o->rank_mix,
+                .rank_decay = o->rank_decay, .alternate_scan = true},
+      .image_size = o->image_size, .image_grid = o->image_grid, .bidirectional = true};
+  s = visualrwkv_declare(&t->model, &config, vocabulary, before_text, after_text);
+  free(vocabulary);
+  return s;
+}
+
+static status declare_head(trainer *t) {
+  const int64_t sizes[HEAD_SIZES] = {[LABELS] = t->labels, [WIDTH] = t->model.config.tower.width};
+  return params_declare(&t->model.params, "", head_rows, sizeof head_rows / sizeof *head_rows, -1, 1, sizes, &t->head);
+}
+
+/* --- checkpoints ----------------------------------------------------------------------------------------------------------------- */
+
+/* The options that decide a run's course, by name: written to the checkpoint's metadata and read back on resuming. */
+typedef struct {
+  const char *name;
+  size_t field;
+  enum { INTEGER, LONG_INTEGER, NUMBER } type;
+} option_row;
+
+#define OPTION(name, type) {"linnet.train." #name, offsetof(caption_train_options, name), type}
+static const option_row option_rows[] = {
+    OPTION(steps, LONG_INTEGER), OPTION(batch, INTEGER),        OPTION(rate, NUMBER),         OPTION(rate_final, NUMBER),
+    OPTION(warmup, LONG_INTEGER), OPTION(weight_decay, NUMBER), OPTION(clip, NUMBER),         OPTION(beta1, NUMBER),
+    OPTION(beta2, NUMBER),       OPTION(patch_weight, NUMBER),  OPTION(max_objects, INTEGER), OPTION(seed, LONG_INTEGER),
+};
+enum { OPTION_ROWS = sizeof option_rows / sizeof *option_rows, OPTION_TEXT = 40 };
+static const char key_step[] = "linnet.train.step";
+
+static void option_text(const caption_train_options *o, const option_row *row, char *text) {
+  const char *field = (const char *)o + row->field;
+  if (row->type == INTEGER) snprintf(text, OPTION_TEXT, "%d", *(const int *)(const void *)field);
+  if (row->type == LONG_INTEGER) snprintf(text, OPTION_TEXT, "%lld", (long long)*(const int64_t *)(const void *)field);
+  if (row->type == NUMBER) snprintf(text, OPTION_TEXT, "%.17g", *(const double *)(const void *)field);
+}
+
+static status option_parse(caption_train_options *o, const option_row *row, const checkpoint *file) {
+  const char *text = checkpoint_metadata(file, row->name);
+  if (!text) return fail(STATUS_FORMAT, "%s: no '%s' in it: not a training checkpoint", checkpoint_path(file), row->name);
+  char *field = (char *)o + row->field, *end;
+  if (row->type == NUMBER) {
+    *(double *)(void *)field = strtod(text, &end);
+  } else {
+    long long value = strtoll(text, &end, 10);
+    if (row->type == LONG_INTEGER) *(int64_t *)(void *)field = value;
+    if (row->type == INTEGER) *(int *)(void *)field = (int)value;
+    if (row->type == INTEGER && (value < INT_MIN || value > INT_MAX)) end = (char *)text;
+  }
+  return *end || end == text ? fail(STATUS_FORMAT, "%s: '%s' is '%.30s'", checkpoint_path(file), row->name, text)
+                             : STATUS_OK;
+}
+
+static status save_checkpoint(const trainer *t) {
+  char text[OPTION_ROWS + 1][OPTION_TEXT];
+  const char *pairs[OPTION_ROWS + 1][2];
+  for (int i = 0; i < OPTION_ROWS; i++) {
+    option_text(&t->o, &option_rows[i], text[i]);
+    pairs[i][0] = option_rows[i].name;
+    pairs[i][1] = text[i];
+  }
+  snprintf(text[OPTION_ROWS], OPTION_TEXT, "%lld", (long long)t->step);
+  pairs[OPTION_ROWS][0] = key_step;
+  pairs[OPTION_ROWS][1] = text[OPTION_ROWS];
+  param_buffer moments[ADAMW_BUFFERS];
+  adamw_buffers(&t->optimizer, moments);
+  return visualrwkv_save(&t->model, t->file,
+                         &(params_file){.type = CHECKPOINT_F32, .training = true, .n_metadata = OPTION_ROWS + 1,
+                                        .metadata = (const char *const(*)[2])pairs, .n_buffers = ADAMW_BUFFERS,
+                                        .buffers = moments});
+}
+
+static status save_model(const trainer *t) {
+  char path[4096];
+  if (snprintf(path, sizeof path, "%s/captioner.safetensors", t->o.out) >= (int)sizeof path)
+    return fail(STATUS_ARGUMENT, "the output folder's name is too long");
+  return visualrwkv_save(&t->model, path, &(params_file){.type = CHECKPOINT_F16});
+}
+
+/* --- beginning ------------------------------------------------------------------------------------------------------------------- */
+
+static status prepare_optimizer(trainer *t) {
+  const caption_train_options *o = &t->o;
+  status s = params_want_grads(&t->model.params, true);
+  return s ? s
+           : adamw_new(&t->optimizer, &t->model.params,
+                       &(adamw_options){.beta1 = o->beta1, .beta2 = o->beta2, .eps = 1e-8,
+                                        .weight_decay = o->weight_decay, .clip = o->clip, .recipe = &recipe_rwkv6});
+}
+
+static status check_options(const caption_train_options *o) {
+  if (!o->objects || !o->out) return fail(STATUS_ARGUMENT, "training needs an object pack and an output folder");
+  if (o->steps < 1 || o->batch < 1 || o->batch > 4096 || o->warmup < 0 || o->save_every < 1)
+    return fail(STATUS_ARGUMENT, "steps, batch and save-every must be at least 1, the batch at most 4096");
+  if (!(o->rate > 0) || !(o->rate_final >= 0) || !(o->weight_decay >= 0) || !(o->clip >= 0) || !(o->patch_weight >= 0))
+    return fail(STATUS_ARGUMENT, "the learning rate must be above 0; weight decay, clip and weights not below");
+  if (!(o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1))
+    return fail(STATUS_ARGUMENT, "beta1 and beta2 must be at least 0 and below 1");
+  if (o->max_objects < 1 || o->max_objects > SCENE_MAX_OBJECTS)
+    return fail(STATUS_ARGUMENT, "a scene has 1 to %d objects, not %d", SCENE_MAX_OBJECTS, o->max_objects);
+  return STATUS_OK;
+}
+
+/* The options and the position of the run that left the file. */
+static status read_position(trainer *t, const checkpoint *file) {
+  status s = STATUS_OK;
+  for (int i = 0; !s && i < OPTION_ROWS; i++) s = option_parse(&t->o, &option_rows[i], file);
+  if (!s && check_options(&t->o)) s = fail_within("%s", t->file);
+  if (s) return s;
+  const char *text = checkpoint_metadata(file, key_step);
+  char *end = NULL;
+  t->step = text ? strtoll(text, &end, 10) : -1;
+  return text && end != text && !*end && t->step >= 0 && t->step <= t->o.steps
+             ? STATUS_OK
+             : fail(STATUS_FORMAT, "%s: '%s' is '%.30s', expected a number up to %lld", t->file, key_step,
+                    text ? text : "", (long long)t->o.steps);
+}
+
+static status begin_resumed(trainer *t) {
+  checkpoint *file = checkpoint_open(t->file);
+  if (!file) return last_status();
+  status s = read_position(t, file);
+  if (!s) s = visualrwkv_declare_like(&t->model, file);
+  if (!s) s = declare_head(t);
+  if (!s) s = params_check(&t->model.params, file);
+  if (!s) s = params_allocate(&t->model.params);
+  if (!s) s = params_load(&t->model.params, file, false, NULL);
+  if (!s) s = prepare_optimizer(t);
+  param_buffer moments[ADAMW_BUFFERS];
+  if (!s) adamw_buffers(&t->optimizer, moments);
+  for (int i = 0; !s && i < ADAMW_BUFFERS; i++) s = params_load_buffer(&t->model.params, file, &moments[i]);
+  t->optimizer.steps = t->step;
+  checkpoint_close(file);
+  return s;
+}
+
+static status begin_fresh(trainer *t) {
+  checkpoint *init = t->o.init ? checkpoint_open(t->o.init) : NULL;
+  status s = t->o.init && !init ? last_status() : STATUS_OK;
+  if (!s) s = init ? visualrwkv_declare_like(&t->model, init) : declare_fresh(t);
+  if (!s) s = declare_head(t);
+  if (!s) s = params_allocate(&t->model.params);
+  if (!s) params_init(&t->model.params, t->o.seed);
+  if (!s && init) s = params_load(&t->model.params, init, true, NULL);
+  if (!s) s = prepare_optimizer(t);
+  checkpoint_close(init);
+  return s;
+}
+
+/* Makes the folder if need be; what could not be written at the end is said at once. */
+static status prepare_folder(const char *out) {
+  struct stat info;
+  if (mkdir(out, 0777) && errno != EEXIST)
+    return fail(STATUS_IO, "%s: cannot make this folder: %s", out, strerror(errno));
+  if (stat(out, &info) || !S_ISDIR(info.st_mode)) return fail(STATUS_IO, "%s: this is not a folder", out);
+  return access(out, W_OK | X_OK) ? fail(STATUS_IO, "%s: cannot write here: %s", out, strerror(errno)) : STATUS_OK;
+}
+
+static status begin(trainer *t) {
+  status s = check_options(&t->o);
+  if (s) return s;
+  static const char name[] = "/checkpoint.safetensors";
+  if (!(t->file = mem_alloc(strlen(t->o.out) + sizeof name, 1))) return STATUS_MEMORY;
+  memcpy(t->file, t->o.out, strlen(t->o.out));
+  memcpy(t->file + strlen(t->o.out), name, sizeof name);
+  if (!(t->objects = object_set_open(t->o.objects)) || !(t->c = ctx_new())) return last_status();
+  if ((s = prepare_folder(t->o.out))) return s;
+  t->labels = (int)object_kinds(t->objects) + COLOURS - 1;
+  s = t->o.resume ? begin_resumed(t) : begin_fresh(t);
+  return s ? s : caption_batch_new(&t->batch, &t->model, t->labels, t->o.batch);
+}
+
+static void end(trainer *t) {
+  caption_batch_free(&t->batch);
+  adamw_free(&t->optimizer);
+  visualrwkv_free(&t->model);
+  object_set_close(t->objects);
+  ctx_free(t->c);
+  free(t->file);
+}
+
+/* --- steps ----------------------------------------------------------------------------------------------------------------------- */
+
+/* loss = cross entropy of the captions + patch_weight * multi-label loss of the patches */
+static status losses(trainer *t, double *caption_loss, double *patch_loss) {
+  ctx *c = t->c;
+  const caption_batch *b = &t->batch;
+  const visualrwkv *m = &t->model;
+  const int64_t S = m->config.image_size, B = b->batch;
+  ctx_reset(c);
+  c->recording = true;
+  tensor *pixels = tensor_wrap(c, DTYPE_F32, b->pixels, 4, (int64_t[]){B, S, S, 3});
+  tensor *answer = tensor_wrap(c, DTYPE_I32, b->answer, 2, (int64_t[]){B, b->answer_length});
+  tensor *patches;
+  tensor *tokens = visualrwkv_image_tokens(c, m, pixels, &patches);
+  tensor *hidden = visualrwkv_sequence(c, m, tokens, answer, NULL);
+  tensor *logits = rwkv6_logits(c, &m->lm, gather_rows(c, hidden, b->rows, b->row));
+  tensor *said = cross_entropy(c, logits, b->target, b->weight, 1e-4f / (float)b->rows);
+  tensor *labels = linear(c, patches, t->head.weight, t->head.bias);
+  tensor *seen = bce_with_logits(c, labels, b->patch_target, b->patch_weight);
+  tensor *loss = add(c, said, scale(c, seen, (float)t->o.patch_weight));
+  c->recording = false;
+  if (!loss) return last_status();
+  *caption_loss = f32(said)[0];
+  *patch_loss = f32(seen)[0];
+  if (!isfinite(*caption_loss) || !isfinite(*patch_loss))
+    return fail(STATUS_FORMAT, "the loss is not finite at step %lld", (long long)t->step);
+  return backward(c, loss);
+}
+
+/* Multiplications and additions of one step's matrix products, forward and backward. */
+static double step_flops(const trainer *t) {
+  const visualrwkv *m = &t->model;
+  double B = t->batch.batch, patches = (double)t->batch.batch * m->config.tower.grid_h * m->config.tower.grid_w;
+  double sequence = B * (m->n_before + visualrwkv_image_tokens_count(m) + m->n_after + t->batch.answer_length);
+  double total = 0;
+  for (size_t i = 0; i < m->params.n; i++) {
+    const param *p = &m->params.item[i];
+    if (p->spec->class != PARAM_MATRIX && p->spec->class != PARAM_LOW_RANK) continue;
+    bool tower = !strncmp(p->name, "vit.", 4) || !strncmp(p->name, "patch_labels.", 13);
+    double rows = tower ? patches : p->value == m->lm.head ? t->batch.rows
+                  : p->value == m->proj ? B * visualrwkv_image_tokens_count(m) : sequence;
+    total += (p->spec->layout == LAYOUT_PATCH ? 4 : 6) * rows * (double)tensor_count(p->value);
+  }
+  return total;
+}
+
+/* One optimizer step on the batch that is there. */
+static status learn(trainer *t, train_progress *p) {
+  const caption_train_options *o = &t->o;
+  params_zero_grads(&t->model.params);
+  status s = losses(t, &p->loss, &p->patch_loss);
+  p->rate = schedule_cosine(t->step, o->warmup, o->steps, o->rate, o->rate_final);
+  if (!s) s = adamw_step(&t->optimizer, p->rate, &p->grad_norm);
+  if (!s) t->step++;
+  return s;
+}
+
+static status train_step(trainer *t, train_progress *p) {
+  const caption_train_options *o = &t->o;
+  const scene_options scenes = {.size = t->model.config.image_size, .pictures = SPLIT_TRAIN,
+                                .max_objects = o->max_objects, .augment = true};
+  status s = caption_batch_make(&t->batch, &t->model, t->objects, &scenes, o->seed,
+                                (uint64_t)t->step * (uint64_t)o->batch);
+  return s ? s : learn(t, p);
+}
+
+/* Sums since the last report. */
+typedef struct {
+  double begun, at, loss, patch_loss, flops;
+  int64_t steps, first_step;
+} tally;
+
+static void report(const trainer *t, tally *sum, train_progress *last) {
+  double now = clock_seconds();
+  sum->loss += last->loss;
+  sum->patch_loss += last->patch_loss;
+  sum->flops += step_flops(t);
+  sum->steps++;
+  if (!t->o.progress || (now - sum->at < 1 && t->step < t->o.steps)) return;
+  double seconds = now - sum->at, rate = (double)(t->step - sum->first_step) / (now - sum->begun);
+  train_progress p = *last;
+  p.step = t->step;
+  p.steps = t->o.steps;
+  p.loss = sum->loss / (double)sum->steps;
+  p.patch_loss = sum->patch_loss / (double)sum->steps;
+  p.samples_per_second = (double)(sum->steps * t->o.batch) / seconds;
+  p.seconds_left = (double)(t->o.steps - t->step) / rate;
+  p.gflops = sum->flops / seconds * 1e-9;
+  t->o.progress(t->o.user, &p);
+  *sum = (tally){.begun = sum->begun, .first_step = sum->first_step, .at = now};
+}
+
+status caption_train(const caption_train_options *options) {
+  trainer t = {.o = *options};
+  status s = begin(&t);
+  double now = clock_seconds();
+  tally sum = {.begun = now, .at = now, .first_step = t.step};
+  while (!s && t.step < t.o.steps) {
+    train_progress p = {0};
+    s = train_step(&t, &p);
+    if (s) break;
+    report(&t, &sum, &p);
+    bool stop = (t.o.stop && *t.o.stop) || (t.o.stop_after && t.step >= t.o.stop_after);
+    if (stop || t.step % t.o.save_every == 0 || t.step == t.o.steps) s = save_checkpoint(&t);
+    if (!s && (stop || t.step == t.o.steps)) s = save_model(&t);
+    if (!s && t.o.stop && *t.o.stop)
+      s = fail(STATUS_INTERRUPTED, "stopped at step %lld; --resume goes on from %s", (long long)t.step, t.file);
+    if (stop) break;
+  }
+  end(&t);
+  return s;
+}
+
+/* --- benchmark ------------------------------------------------------------------------------------------------------------------- */
+
+/* Random pictures with answers of usual length. */
+static void fill_batch(trainer *t) {
+  enum { ANSWER = 11 };
+  caption_batch *b = &t->batch;
+  const visualrwkv *m = &t->model;
+  size_t S = (size_t)m->config.image_size, side = (size_t)m->config.tower.grid_h, B = (size_t)b->batch;
+  rng g = rng_make(1, 0);
+  for (size_t i = 0; i < B * S * S * 3; i++) b->pixels[i] = rng_range(&g, -1, 1);
+  memset(b->patch_target, 0, B * side * side * (size_t)b->labels * sizeof(float));
+  int prompt = m->n_before + visualrwkv_image_tokens_count(m) + m->n_after;
+  b->answer_length = ANSWER - 1;
+  b->rows = b->batch * ANSWER;
+  for (int i = 0; i < b->rows; i++) {
+    b->row[i] = i / ANSWER * (prompt + ANSWER - 1) + prompt - 1 + i % ANSWER;
+    b->target[i] = (int32_t)rng_below(&g, (uint32_t)m->config.lm.vocab_size);
+    b->weight[i] = 1 / (float)b->rows;
+  }
+  for (int i = 0; i < b->batch * b->answer_length; i++) b->answer[i] = b->target[i];
+}
+
+status caption_train_bench(int batch, int steps, double *samples_per_second, double *gflops) {
+  enum { KINDS = 700 };
+  trainer t = {.o = caption_train_defaults(), .labels = KINDS + COLOURS - 1};
+  t.o.batch = batch;
+  status s = (t.c = ctx_new()) ? begin_fresh(&t) : last_status();
+  if (!s) s = caption_batch_new(&t.batch, &t.model, t.labels, batch);
+  if (!s) fill_batch(&t);
+  double begun = 0;
+  for (int i = -1; !s && i < steps; i++) { /* the first warms up */
+    train_progress p;
+    s = learn(&t, &p);
+    if (i < 0) begun = clock_seconds();
+  }
+  double seconds = clock_seconds() - begun;
+  if (!s) *samples_per_second = (double)steps * batch / seconds;
+  if (!s) *gflops = steps * step_flops(&t) / seconds * 1e-9;
+  end(&t);
+  return s;
+}

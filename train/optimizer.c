@@ -1,0 +1,63 @@
+#include "train/optimizer.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "kernels/cpu/cpu.h"
+
+const recipe recipe_rwkv6 = {{
+    [PARAM_MATRIX] = {1, true},
+    [PARAM_EMBEDDING] = {1, true},
+    [PARAM_LOW_RANK] = {1, false},
+    [PARAM_MIX] = {1, false},
+    [PARAM_DECAY] = {2, false},
+    [PARAM_BONUS] = {1, false},
+    [PARAM_NORM] = {1, false},
+    [PARAM_BIAS] = {1, false},
+    [PARAM_POSITION] = {1, false},
+}};
+
+status adamw_new(adamw *o, param_set *set, const adamw_options *options) {
+  *o = (adamw){.set = set, .options = *options};
+  o->first = mem_zero(set->count, sizeof *o->first);
+  o->second = mem_zero(set->count, sizeof *o->second);
+  return o->first && o->second ? STATUS_OK : STATUS_MEMORY;
+}
+
+void adamw_free(adamw *o) {
+  free(o->first);
+  free(o->second);
+  *o = (adamw){0};
+}
+
+status adamw_step(adamw *o, double rate, double *norm) {
+  const adamw_options *k = &o->options;
+  param_set *set = o->set;
+  double length = sqrt(cpu()->sum_squares(set->count, set->grads));
+  if (norm) *norm = length;
+  if (!isfinite(length)) return fail(STATUS_FORMAT, "the gradient is not finite");
+  double scale = k->clip > 0 && length > k->clip ? k->clip / (length + 1e-6) : 1;
+  o->steps++;
+  double c1 = 1 / (1 - pow(k->beta1, (double)o->steps)), c2 = 1 / (1 - pow(k->beta2, (double)o->steps));
+  for (size_t i = 0; i < set->n; i++) {
+    const param *p = &set->item[i];
+    const recipe_row *row = &k->recipe->of[p->spec->class];
+    cpu()->adamw((size_t)tensor_count(p->value), (float)(rate * row->rate), (float)k->beta1, (float)k->beta2, (float)k->eps,
+                 row->decay ? (float)k->weight_decay : 0, (float)c1, (float)c2, (float)scale, set->grads + p->first,
+                 o->first + p->first, o->second + p->first, f32(p->value));
+  }
+  return STATUS_OK;
+}
+
+void adamw_buffers(const adamw *o, param_buffer buffers[ADAMW_BUFFERS]) {
+  buffers[0] = (param_buffer){"optimizer.first.", o->first};
+  buffers[1] = (param_buffer){"optimizer.second.", o->second};
+}
+
+double schedule_cosine(int64_t step, int64_t warmup, int64_t steps, double peak, double final) {
+  if (step < warmup) return peak * (double)(step + 1) / (double)warmup;
+  double span = (double)(steps > warmup ? steps - warmup : 1);
+  double progress = (double)(step - warmup) / span;
+  if (progress > 1) progress = 1;
+  return final + (peak - final) * 0.5 * (1 + cos(3.141592653589793 * progress));
+}

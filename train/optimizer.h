@@ -1,0 +1,44 @@
+/* AdamW over a parameter set, with the parameters' classes as its groups, and the learning-rate schedule.
+ * Spec operators 6.3 and 6.4, language-models 5.2. */
+#ifndef LINNET_TRAIN_OPTIMIZER_H
+#define LINNET_TRAIN_OPTIMIZER_H
+
+#include "weights/params.h"
+
+/* A recipe: what a class's learning rate is multiplied with, and whether it is decayed. */
+typedef struct {
+  float rate;
+  bool decay;
+} recipe_row;
+typedef struct {
+  recipe_row of[PARAM_CLASSES];
+} recipe;
+/* RWKV-6's: matrices and embeddings decay, the recurrence's decay learns at twice the rate. */
+extern const recipe recipe_rwkv6;
+
+typedef struct {
+  double beta1, beta2, eps, weight_decay;
+  double clip; /* largest global gradient norm; 0 = none */
+  const recipe *recipe;
+} adamw_options;
+
+typedef struct {
+  param_set *set;
+  adamw_options options;
+  float *first, *second; /* moments, in the set's layout */
+  int64_t steps;         /* done */
+} adamw;
+
+status adamw_new(adamw *o, param_set *set, const adamw_options *options); /* zero moments */
+void adamw_free(adamw *o);
+/* One step with the set's gradients at the given rate. *norm (may be NULL) receives the gradient's norm before clipping.
+ * A gradient that is not finite changes nothing and is STATUS_FORMAT. */
+status adamw_step(adamw *o, double rate, double *norm);
+/* The moments as buffers to be written beside the parameters (params_save) and read back. */
+enum { ADAMW_BUFFERS = 2 };
+void adamw_buffers(const adamw *o, param_buffer buffers[ADAMW_BUFFERS]);
+
+/* Linear warm-up over `warmup` steps, then half a cosine from `peak` to `final` at `steps`. `step` is 0-based. */
+double schedule_cosine(int64_t step, int64_t warmup, int64_t steps, double peak, double final);
+
+#endif
