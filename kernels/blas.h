@@ -1,8 +1,8 @@
 /* Large f32 matrix products through OpenBLAS (its OpenMP build), opened at run time.
  *
- * OpenBLAS 0.3.21 takes processors newer than itself for old ones and then runs at half speed; the core type is read when
- * the library is loaded. So the library is opened by its own path with OPENBLAS_CORETYPE=SkylakeX where the machine has
- * AVX-512 (unless the user set that variable), and by the plain name elsewhere. */
+ * OpenBLAS 0.3.21 takes processors newer than itself for old ones and then runs at half speed; the core type is read
+ * when the library is loaded. So the library is opened by its own path with OPENBLAS_CORETYPE=SkylakeX where the
+ * machine has AVX-512 (unless the user set that variable), and by the plain name elsewhere. */
 #ifndef LINNET_KERNELS_BLAS_H
 #define LINNET_KERNELS_BLAS_H
 

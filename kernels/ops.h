@@ -1,5 +1,5 @@
-/* The operators that models are written with. Each checks shapes (assert), allocates its result in the context, computes
- * at once, and, if the context records and an input wants a gradient, notes its backward step.
+/* The operators that models are written with. Each checks shapes (assert), allocates its result in the context,
+ * computes at once, and, if the context records and an input wants a gradient, notes its backward step.
  *
  * Shapes are written [..., C]: any leading dimensions, channels last; M is the product of the leading ones. Required
  * inputs that are NULL (memory ran out earlier) give NULL. Formulas: spec operators, section given at each.
@@ -11,7 +11,7 @@
 #include "kernels/scan_order.h"
 #include "kernels/tensor.h"
 
-/* --- products (1.1) ---------------------------------------------------------------------------------------------------- */
+/* --- products (1.1) ----------------------------------------------------------------------------------------------- */
 
 /* y = x w^T + b. x [...,K], w [N,K] as files hold it, b [N] or NULL -> [...,N]. */
 tensor *linear(ctx *c, tensor *x, tensor *w, tensor *b);
@@ -22,7 +22,7 @@ tensor *low_rank_rows(ctx *c, tensor *h, tensor *w2);
 /* Rows of a table: ids i32 [...], e [V,C] -> [...,C]. Every id must be in 0..V-1 (asserted: callers check tokens). */
 tensor *embedding(ctx *c, const tensor *ids, tensor *e);
 
-/* --- elementwise (1.2) ------------------------------------------------------------------------------------------------- */
+/* --- elementwise (1.2) -------------------------------------------------------------------------------------------- */
 
 tensor *add(ctx *c, tensor *a, tensor *b); /* same shape; or b [C] or [T,C] repeated over a's leading dimensions */
 tensor *scale(ctx *c, tensor *x, float factor);
@@ -30,13 +30,13 @@ tensor *act(ctx *c, act_kind kind, tensor *x);
 /* a * act(g), same shapes: silu for RWKV-6's output gate, sigmoid for channel mixes. */
 tensor *gate(ctx *c, tensor *a, act_kind kind, tensor *g);
 
-/* --- norms (1.3): biased variance; eps has no default because systems differ ------------------------------------------ */
+/* --- norms (1.3): biased variance; eps has no default because systems differ -------------------------------------- */
 
 tensor *layer_norm(ctx *c, tensor *x, tensor *w, tensor *b, float eps); /* over C; w and b [C] or both NULL */
 /* Over each head's C/heads channels of one token; w and b [C]. */
 tensor *group_norm(ctx *c, tensor *x, int heads, tensor *w, tensor *b, float eps);
 
-/* --- shift and mix (3) --------------------------------------------------------------------------------------------------- */
+/* --- shift and mix (3) -------------------------------------------------------------------------------------------- */
 
 /* Where a span of channels comes from. */
 typedef enum {
@@ -53,8 +53,8 @@ typedef struct {
 
 enum { SHIFT_SPANS = 5 };
 
-/* A shift: spans of channels that cover `period` channels (the model width, or the head size: then spans repeat in every
- * head). Outside the sequence or the grid is zero. `order` may be NULL. */
+/* A shift: spans of channels that cover `period` channels (the model width, or the head size: then spans repeat in
+ * every head). Outside the sequence or the grid is zero. `order` may be NULL. */
 typedef struct {
   int period, n_spans;
   int h, w; /* the grid, for SHIFT_GRID */
@@ -76,14 +76,14 @@ typedef enum {
   MIX_KEEP,   /* x m + s (1 - m) */
 } mix_kind;
 
-/* K mixes at once of x and its shift s [B,T,C]: mu[k] holds C values; token_mu [K,B,T,C] or NULL is added to mu per token
- * -> [K,B,T,C]. */
+/* K mixes at once of x and its shift s [B,T,C]: mu[k] holds C values; token_mu [K,B,T,C] or NULL is added to mu per
+ * token -> [K,B,T,C]. */
 tensor *shift_mix(ctx *c, tensor *x, tensor *s, mix_kind kind, int K, tensor *const mu[], tensor *token_mu);
 
 /* RWKV-6's data-dependent mixing amounts: tanh((x + (s-x) maa_x) w1) w2 -> [K,B,T,C]. w1 [C,K*R], w2 [K,R,C]. */
 tensor *ddlerp_gate(ctx *c, tensor *x, tensor *s, tensor *maa_x, tensor *w1, tensor *w2);
 
-/* --- recurrence (2.3) ---------------------------------------------------------------------------------------------------- */
+/* --- recurrence (2.3) --------------------------------------------------------------------------------------------- */
 
 typedef enum {
   WKV_FORWARD,
@@ -103,7 +103,7 @@ typedef struct {
 tensor *wkv6(ctx *c, tensor *r, tensor *k, tensor *v, tensor *w, tensor *u, tensor *s0, const wkv6_opt *opt,
              tensor **state);
 
-/* --- pictures and positions (1.5, 5.2, 5.3) ----------------------------------------------------------------------------- */
+/* --- pictures and positions (1.5, 5.2, 5.3) ----------------------------------------------------------------------- */
 
 /* Convolution P x P of stride P: pixels f32 [B,H,W,3], w [D,P*P*3] in (row, column, channel) order, b [D] -> [B,h,w,D]
  * with h = ceil(H/P); the picture is zero-padded on the right and below. No gradient to the pixels. */
@@ -127,10 +127,10 @@ tensor *mean_tokens(ctx *c, tensor *x);                                /* [B,T,C
 tensor *concat_tokens(ctx *c, int n, tensor *const parts[]);           /* [B,Ti,C] -> [B,sum Ti,C] */
 tensor *gather_rows(ctx *c, tensor *x, int64_t n, const int32_t *row); /* [...,C] -> [n,C]; row must outlive backward */
 
-/* --- losses (6.1): sum over rows of weight[m] * loss[m] -> one element ---------------------------------------------------- */
+/* --- losses (6.1): sum over rows of weight[m] * loss[m] -> one element -------------------------------------------- */
 
-/* logits [...,V]; target and weight have M entries and must outlive backward. l2wrap: factor on the largest logit of every
- * row, in the gradient only (0 = off); it is not scaled by the incoming gradient, as the reference has it. */
+/* logits [...,V]; target and weight have M entries and must outlive backward. l2wrap: factor on the largest logit of
+ * every row, in the gradient only (0 = off); it is not scaled by the incoming gradient, as the reference has it. */
 tensor *cross_entropy(ctx *c, tensor *logits, const int32_t *target, const float *weight, float l2wrap);
 /* Multi-label: target [M,V] in 0..1, loss[m] = sum over labels. */
 tensor *bce_with_logits(ctx *c, tensor *logits, const float *target, const float *weight);

@@ -4,11 +4,7 @@
 
 #include "kernels/ops.h"
 
-static bool same_shape(const tensor *a, const tensor *b) {
-  return a->n_dims == b->n_dims && !memcmp(a->dim, b->dim, (size_t)a->n_dims * sizeof *a->dim);
-}
-
-/* --- add, with b repeated over a's leading dimensions ---------------------------------------------------------------------- */
+/* --- add, with b repeated over a's leading dimensions ------------------------------------------------------------- */
 
 typedef struct {
   tensor *a, *b, *y;
@@ -50,7 +46,7 @@ tensor *add(ctx *c, tensor *a, tensor *b) {
   return track(c, y, a->needs_grad || b->needs_grad, add_backward, &(add_record){a, b, y}, sizeof(add_record));
 }
 
-/* --- scale ------------------------------------------------------------------------------------------------------------------ */
+/* --- scale -------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
   tensor *x, *y;
@@ -72,7 +68,7 @@ tensor *scale(ctx *c, tensor *x, float factor) {
   return track(c, y, x->needs_grad, scale_backward, &(scale_record){x, y, factor}, sizeof(scale_record));
 }
 
-/* --- activations and gates --------------------------------------------------------------------------------------------------- */
+/* --- activations and gates ---------------------------------------------------------------------------------------- */
 
 typedef struct {
   tensor *a, *g, *y; /* a is NULL for a plain activation of g */
@@ -106,7 +102,7 @@ static void gate_backward(ctx *c, void *saved) {
 
 tensor *gate(ctx *c, tensor *a, act_kind kind, tensor *g) {
   if (!a || !g) return NULL;
-  assert(same_shape(a, g));
+  assert(tensor_count(a) == tensor_count(g) && tensor_last(a) == tensor_last(g));
   tensor *y = tensor_like(c, a);
   if (!y) return NULL;
   cpu()->gate_forward(kind, (size_t)tensor_count(a), f32(a), f32(g), f32(y));

@@ -6,7 +6,7 @@
 
 #include "kernels/ops.h"
 
-/* --- patch embedding: patches as rows, then a linear layer ---------------------------------------------------------------- */
+/* --- patch embedding: patches as rows, then a linear layer -------------------------------------------------------- */
 
 tensor *patch_embed(ctx *c, const tensor *pixels, tensor *w, tensor *b, int patch) {
   if (!pixels) return NULL;
@@ -28,9 +28,10 @@ tensor *patch_embed(ctx *c, const tensor *pixels, tensor *w, tensor *b, int patc
   return linear(c, rows, w, b);
 }
 
-/* --- resampling by tables --------------------------------------------------------------------------------------------------- */
+/* --- resampling by tables ----------------------------------------------------------------------------------------- */
 
-static resample_axis *axis_new(ctx *c, int n_in, int n_out, int width, int32_t **start, int32_t **count, float **weight) {
+static resample_axis *axis_new(ctx *c, int n_in, int n_out, int width, int32_t **start, int32_t **count,
+                               float **weight) {
   resample_axis *a = arena_alloc(c->memory, sizeof *a);
   *start = arena_alloc(c->memory, (size_t)n_out * sizeof **start);
   *count = arena_alloc(c->memory, (size_t)n_out * sizeof **count);
@@ -135,7 +136,7 @@ tensor *resample(ctx *c, tensor *x, const resample_axis *rows, const resample_ax
   return track(c, s.y, x->needs_grad, resample_backward, &s, sizeof s);
 }
 
-/* --- tokens: mean, concat ------------------------------------------------------------------------------------------------------ */
+/* --- tokens: mean, concat ----------------------------------------------------------------------------------------- */
 
 typedef struct {
   tensor *x, *y;

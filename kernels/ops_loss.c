@@ -65,7 +65,7 @@ tensor *bce_with_logits(ctx *c, tensor *logits, const float *target, const float
   loss_record s;
   float *row_loss;
   if (!logits || !loss_begin(c, &s, logits, &row_loss)) return NULL;
-  cpu()->bce_with_logits((size_t)tensor_rows(logits), (size_t)tensor_last(logits), f32(logits), target, weight, row_loss,
-                         s.glogits);
+  cpu()->bce_with_logits((size_t)tensor_rows(logits), (size_t)tensor_last(logits), f32(logits), target, weight,
+                         row_loss, s.glogits);
   return loss_end(c, &s, row_loss, weight);
 }

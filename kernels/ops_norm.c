@@ -34,8 +34,8 @@ static tensor *norm(ctx *c, tensor *x, size_t groups, tensor *w, tensor *b, floa
   tensor *y = tensor_like(c, x);
   tensor *mean = tensor_2d(c, DTYPE_F32, rows, (int64_t)groups), *rstd = tensor_2d(c, DTYPE_F32, rows, (int64_t)groups);
   if (!y || !mean || !rstd) return NULL;
-  cpu()->norm_forward((size_t)rows, groups, (size_t)C / groups, eps, f32(x), w ? f32(w) : NULL, b ? f32(b) : NULL, f32(y),
-                      f32(mean), f32(rstd));
+  cpu()->norm_forward((size_t)rows, groups, (size_t)C / groups, eps, f32(x), w ? f32(w) : NULL, b ? f32(b) : NULL,
+                      f32(y), f32(mean), f32(rstd));
   bool any = x->needs_grad || (w && (w->needs_grad || b->needs_grad));
   return track(c, y, any, norm_backward, &(norm_record){x, w, b, y, mean, rstd, groups}, sizeof(norm_record));
 }

@@ -13,7 +13,7 @@ static tensor *with_last(ctx *c, const tensor *x, int64_t last) {
   return tensor_new(c, DTYPE_F32, x->n_dims, dim);
 }
 
-/* --- linear and linear_right: y = x op(w) + b --------------------------------------------------------------------------- */
+/* --- linear and linear_right: y = x op(w) + b --------------------------------------------------------------------- */
 
 typedef struct {
   tensor *x, *w, *b, *y;
@@ -53,7 +53,7 @@ static tensor *linear_any(ctx *c, tensor *x, tensor *w, tensor *b, bool right) {
 tensor *linear(ctx *c, tensor *x, tensor *w, tensor *b) { return linear_any(c, x, w, b, false); }
 tensor *linear_right(ctx *c, tensor *x, tensor *w) { return linear_any(c, x, w, NULL, true); }
 
-/* --- low-rank rows --------------------------------------------------------------------------------------------------------- */
+/* --- low-rank rows ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
   tensor *h, *w2, *y;
@@ -88,7 +88,7 @@ tensor *low_rank_rows(ctx *c, tensor *h, tensor *w2) {
                sizeof(low_rank_record));
 }
 
-/* --- rows of a table: embedding and gather_rows share one operator ------------------------------------------------------- */
+/* --- rows of a table: embedding and gather_rows share one operator ------------------------------------------------ */
 
 typedef struct {
   tensor *table, *y;

@@ -1,11 +1,13 @@
-/* Shifts by a plan of channel spans, mixing with the shifted tokens, RWKV-6's data-dependent amounts. Spec operators 3. */
+/* Shifts by a plan of channel spans, mixes with the shifted tokens, data-dependent mixing amounts. Spec operators 3. */
 #include <assert.h>
 #include <string.h>
 
 #include "kernels/ops.h"
 
 shift_plan shift_previous(int channels, const scan_order *order) {
-  return (shift_plan){.period = channels, .n_spans = 1, .order = order,
+  return (shift_plan){.period = channels,
+                      .n_spans = 1,
+                      .order = order,
                       .span = {{.c0 = 0, .c1 = channels, .source = SHIFT_STEP, .step = 1}}};
 }
 
@@ -13,8 +15,8 @@ shift_plan shift_quarters(int head_size, int h, int w) {
   static const int dx[4] = {-1, 1, 0, 0}, dy[4] = {0, 0, -1, 1};
   shift_plan plan = {.period = head_size, .n_spans = 4, .h = h, .w = w};
   for (int j = 0; j < 4; j++)
-    plan.span[j] = (shift_span){.c0 = head_size * j / 4, .c1 = head_size * (j + 1) / 4, .source = SHIFT_GRID,
-                                .dx = dx[j], .dy = dy[j]};
+    plan.span[j] = (shift_span){
+        .c0 = head_size * j / 4, .c1 = head_size * (j + 1) / 4, .source = SHIFT_GRID, .dx = dx[j], .dy = dy[j]};
   return plan;
 }
 
@@ -64,8 +66,8 @@ tensor *shift(ctx *c, tensor *x, const shift_plan *plan, tensor *carry) {
   assert(!carry || (plan->n_spans == 1 && tensor_count(carry) == x->dim[0] * x->dim[2]));
   assert(!plan->order || plan->order->n == x->dim[1]);
   int64_t T = x->dim[1];
-  shift_record s = {.x = x, .carry = carry, .n_spans = (size_t)plan->n_spans, .period = (size_t)plan->period,
-                    .first_token = -1};
+  shift_record s = {
+      .x = x, .carry = carry, .n_spans = (size_t)plan->n_spans, .period = (size_t)plan->period, .first_token = -1};
   size_t entries = s.n_spans * (size_t)T;
   int32_t *source = arena_alloc(c->memory, entries * sizeof *source);
   s.inverse = arena_alloc(c->memory, entries * sizeof *source);
@@ -89,7 +91,7 @@ tensor *shift(ctx *c, tensor *x, const shift_plan *plan, tensor *carry) {
   return track(c, s.y, x->needs_grad || (carry && carry->needs_grad), shift_backward, &s, sizeof s);
 }
 
-/* --- mix ---------------------------------------------------------------------------------------------------------------------- */
+/* --- mix ---------------------------------------------------------------------------------------------------------- */
 
 enum { MIXES = 8 };
 
@@ -115,8 +117,8 @@ static void mix_backward(ctx *c, void *saved) {
     return;
   }
   if (gmu) memset(gmu, 0, K * C * sizeof *gmu);
-  cpu()->mix_backward(K, M, C, f32(r->x), f32(r->s), r->packed, r->token_mu ? f32(r->token_mu) : NULL, gy, gx, acc_x, gs,
-                      acc_s, gmu, gt_new);
+  cpu()->mix_backward(K, M, C, f32(r->x), f32(r->s), r->packed, r->token_mu ? f32(r->token_mu) : NULL, gy, gx, acc_x,
+                      gs, acc_s, gmu, gt_new);
   if (gt_new != gt) cpu()->axpby(K * M * C, 1, gt_new, 1, gt, gt);
   for (int k = 0; gmu && k < r->K; k++) {
     float *g = grad_target(c, r->mu[k], &acc);

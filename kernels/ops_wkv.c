@@ -1,4 +1,4 @@
-/* The RWKV-6 recurrence as an operator: causal or from both ends, any scan order, state in and out. Spec operators 2.3. */
+/* The RWKV-6 recurrence as an operator: causal or from both ends, any scan order, states. Spec operators 2.3. */
 #include <assert.h>
 #include <string.h>
 
@@ -48,9 +48,10 @@ static void wkv6_backward(ctx *c, void *saved) {
       c->failed = true;
       return;
     }
-    bool done = cpu()->wkv6_backward(&s->args, gy, gsT, any, g[0], g[1], g[2], g[3], gu, f32(part));
-    if (done) cpu()->axpby((size_t)tensor_count(part), 1, f32(part), 1, gs0, gs0);
-    if (!done) c->failed = true;
+    if (cpu()->wkv6_backward(&s->args, gy, gsT, any, g[0], g[1], g[2], g[3], gu, f32(part)))
+      cpu()->axpby((size_t)tensor_count(part), 1, f32(part), 1, gs0, gs0);
+    else
+      c->failed = true;
   } else if (!cpu()->wkv6_backward(&s->args, gy, gsT, any, g[0], g[1], g[2], g[3], gu, gs0)) {
     c->failed = true;
   }
@@ -74,10 +75,18 @@ tensor *wkv6(ctx *c, tensor *r, tensor *k, tensor *v, tensor *w, tensor *u, tens
   bool both = opt->direction == WKV_BOTH;
   assert(!both || (!s0 && !state));
   wkv6_record s = {.r = r, .k = k, .v = v, .w = w, .u = u, .s0 = s0, .both = both};
-  s.args = (wkv6_args){.B = (size_t)B, .T = (size_t)T, .H = (size_t)H, .N = (size_t)N,
-                       .order = opt->order ? opt->order->token : NULL, .lengths = opt->lengths,
-                       .r = f32(r), .k = f32(k), .v = f32(v), .w = f32(w),
-                       .w_stride = tensor_count(w) == B * T * C ? (size_t)C : 0, .u = u ? f32(u) : NULL,
+  s.args = (wkv6_args){.B = (size_t)B,
+                       .T = (size_t)T,
+                       .H = (size_t)H,
+                       .N = (size_t)N,
+                       .order = opt->order ? opt->order->token : NULL,
+                       .lengths = opt->lengths,
+                       .r = f32(r),
+                       .k = f32(k),
+                       .v = f32(v),
+                       .w = f32(w),
+                       .w_stride = tensor_count(w) == B * T * C ? (size_t)C : 0,
+                       .u = u ? f32(u) : NULL,
                        .s0 = s0 ? f32(s0) : NULL,
                        .s0_stride = s0 && tensor_count(s0) != H * N * N ? (size_t)(H * N * N) : 0};
   s.y = tensor_like(c, r);

@@ -5,8 +5,8 @@ static tensor *row(ctx *c, tensor *x, int k) {
   return x ? tensor_window(c, x, k * x->dim[1] * x->dim[2] * x->dim[3], 3, x->dim + 1) : NULL;
 }
 
-tensor *rwkv6_time_mix(ctx *c, const rwkv6_att *p, tensor *z, const shift_plan *plan, const wkv6_opt *opt, float ln_x_eps,
-                       const rwkv6_carry *in, tensor **state) {
+tensor *rwkv6_time_mix(ctx *c, const rwkv6_att *p, tensor *z, const shift_plan *plan, const wkv6_opt *opt,
+                       float ln_x_eps, const rwkv6_carry *in, tensor **state) {
   tensor *s = shift(c, z, plan, in ? in->att_x : NULL);
   tensor *m = ddlerp_gate(c, z, s, p->maa_x, p->maa_w1, p->maa_w2);
   tensor *x = m ? shift_mix(c, z, s, MIX_TOWARD, MAA_ROWS, p->maa, m) : NULL;

@@ -1,6 +1,6 @@
-/* The two halves of an RWKV-6 block, written with operators: text backbones and image towers share them and differ only in
- * the shift, the direction of the recurrence, the sense of the channel mix and one eps. Spec language-models 3.1 and 3.4,
- * rwkv-clip 4.2 and 4.3. */
+/* The two halves of an RWKV-6 block, written with operators: text backbones and image towers share them and differ only
+ * in the shift, the direction of the recurrence, the sense of the channel mix and one eps. Spec language-models 3.1
+ * and 3.4, rwkv-clip 4.2 and 4.3. */
 #ifndef LINNET_KERNELS_RWKV6_H
 #define LINNET_KERNELS_RWKV6_H
 
@@ -20,7 +20,7 @@ typedef struct {
 } rwkv6_att;
 
 typedef struct {
-  tensor *mix_k, *mix_r;           /* [1,1,D] */
+  tensor *mix_k, *mix_r;            /* [1,1,D] */
   tensor *key, *receptance, *value; /* [F,D], [D,D], [D,F] */
 } rwkv6_ffn;
 
@@ -32,8 +32,8 @@ typedef struct {
 
 /* z [B,T,D], already normed -> the branch to add to the residual stream. `in` may be NULL (zero start); `state` (may be
  * NULL) receives the final wkv state. */
-tensor *rwkv6_time_mix(ctx *c, const rwkv6_att *p, tensor *z, const shift_plan *plan, const wkv6_opt *opt, float ln_x_eps,
-                       const rwkv6_carry *in, tensor **state);
+tensor *rwkv6_time_mix(ctx *c, const rwkv6_att *p, tensor *z, const shift_plan *plan, const wkv6_opt *opt,
+                       float ln_x_eps, const rwkv6_carry *in, tensor **state);
 tensor *rwkv6_channel_mix(ctx *c, const rwkv6_ffn *p, tensor *z, const shift_plan *plan, mix_kind kind,
                           const rwkv6_carry *in);
 

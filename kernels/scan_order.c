@@ -6,10 +6,14 @@
 static int64_t visited(scan_kind kind, int64_t i, int64_t h, int64_t w) {
   int64_t from_end = h * w - 1 - i;
   switch (kind) {
-  case SCAN_FORWARD: return i;
-  case SCAN_REVERSE: return from_end;
-  case SCAN_COLUMNS: return i % h * w + i / h;
-  case SCAN_COLUMNS_REVERSE: return from_end % h * w + from_end / h;
+  case SCAN_FORWARD:
+    return i;
+  case SCAN_REVERSE:
+    return from_end;
+  case SCAN_COLUMNS:
+    return i % h * w + i / h;
+  case SCAN_COLUMNS_REVERSE:
+    return from_end % h * w + from_end / h;
   }
   return i;
 }

@@ -6,7 +6,7 @@
 
 #include "kernels/blas.h"
 
-/* --- arena ----------------------------------------------------------------------------------------------------------- */
+/* --- arena -------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
   char *data;
@@ -73,7 +73,7 @@ void arena_release(arena *a, arena_mark mark) {
 
 size_t arena_peak(const arena *a) { return a->peak; }
 
-/* --- context --------------------------------------------------------------------------------------------------------- */
+/* --- context ------------------------------------------------------------------------------------------------------ */
 
 ctx *ctx_new(void) {
   if (blas_open()) return NULL;
@@ -97,7 +97,7 @@ void ctx_reset(ctx *c) {
   c->n_tape = 0;
 }
 
-/* --- tensors --------------------------------------------------------------------------------------------------------- */
+/* --- tensors ------------------------------------------------------------------------------------------------------ */
 
 int64_t tensor_count(const tensor *t) {
   int64_t n = 1;
@@ -160,7 +160,7 @@ tensor *tensor_view(ctx *c, tensor *t, int n_dims, const int64_t *dim) {
   return v;
 }
 
-/* --- tape ------------------------------------------------------------------------------------------------------------ */
+/* --- tape --------------------------------------------------------------------------------------------------------- */
 
 tensor *track(ctx *c, tensor *y, bool any, backward_step run, const void *record, size_t size) {
   if (!y || !c->recording || !any) return y;
@@ -212,8 +212,10 @@ status backward(ctx *c, tensor *loss) {
   bool accumulate;
   float *g = grad_target(c, loss, &accumulate);
   assert(!loss || tensor_count(loss) == 1);
-  if (g) *g = 1;
-  else c->n_tape = 0;
+  if (g)
+    *g = 1;
+  else
+    c->n_tape = 0;
   while (c->n_tape) {
     tape_entry e = c->tape[--c->n_tape];
     e.run(c, e.saved);

@@ -1,15 +1,16 @@
 /* Tensors and the context that operators run in: arena, tape, backward.
  *
  * A tensor is up to five dimensions of contiguous memory, row-major, channels last: a picture [B,H,W,C] is the token
- * sequence [B,T,C] at no cost. Operators (ops.h) compute eagerly. If the context records, each pushes one backward step;
- * backward() replays them once, in reverse.
+ * sequence [B,T,C] at no cost. Operators (ops.h) compute eagerly. If the context records, each pushes one backward
+ * step; backward() replays them once, in reverse.
  *
  * Lifetime. Parameters own their memory (weights/params.h). Everything an operator returns lives in the context's arena
- * until ctx_release() to an earlier mark or ctx_reset(). The arena keeps its memory, so the steady state allocates nothing.
- * Not recording: mark at the start of a block, release at its end. Recording: everything stays until backward has run.
+ * until arena_release() to an earlier mark or ctx_reset(). The arena keeps its memory, so the steady state allocates
+ * nothing. Not recording: mark at the start of a block, release at its end. Recording: everything stays until backward
+ * has run.
  *
- * Errors. Wrong shapes are bugs of ours: asserted. If memory runs out an operator returns NULL with a sentence, and every
- * operator that is handed NULL for a required input returns NULL: a model checks its last result only. */
+ * Errors. Wrong shapes are bugs of ours: asserted. If memory runs out an operator returns NULL with a sentence, and
+ * every operator that is handed NULL for a required input returns NULL: a model checks its last result only. */
 #ifndef LINNET_KERNELS_TENSOR_H
 #define LINNET_KERNELS_TENSOR_H
 
@@ -23,15 +24,15 @@ typedef struct tensor {
   int n_dims;
   int64_t dim[TENSOR_DIMS];
   void *data;
-  bool needs_grad;       /* a parameter under training, or computed from one while recording */
-  struct tensor *grad;   /* f32, same shape; NULL until backward reaches it (parameters: allocated by their owner) */
-  struct tensor *base;   /* a view's tensor: the view's gradient is a window on the base's */
-  int64_t offset;        /* a view's first element in base, in elements */
+  bool needs_grad;     /* a parameter under training, or computed from one while recording */
+  struct tensor *grad; /* f32, same shape; NULL until backward reaches it (parameters: allocated by their owner) */
+  struct tensor *base; /* a view's tensor: the view's gradient is a window on the base's */
+  int64_t offset;      /* a view's first element in base, in elements */
 } tensor;
 
-int64_t tensor_count(const tensor *t);      /* number of elements */
-int64_t tensor_rows(const tensor *t);       /* elements / last dimension */
-int64_t tensor_last(const tensor *t);       /* the last dimension (channels) */
+int64_t tensor_count(const tensor *t); /* number of elements */
+int64_t tensor_rows(const tensor *t);  /* elements / last dimension */
+int64_t tensor_last(const tensor *t);  /* the last dimension (channels) */
 static inline float *f32(const tensor *t) { return (float *)t->data; }
 static inline int32_t *i32(const tensor *t) { return (int32_t *)t->data; }
 
@@ -83,14 +84,14 @@ tensor *tensor_wrap(ctx *c, dtype type, void *data, int n_dims, const int64_t *d
 /* For operators: if the context records and `any` input wants a gradient, marks y so and notes the backward step with a
  * copy of its record (`size` bytes). Returns y, or NULL when memory runs out. */
 tensor *track(ctx *c, tensor *y, bool any, backward_step run, const void *record, size_t size);
-/* For backward steps: the gradient buffer of t and whether it already holds something (then add, else write). Returns NULL
- * if t wants no gradient. A step must fill the whole buffer it was given. */
+/* For backward steps: the gradient buffer of t and whether it already holds something (then add, else write). Returns
+ * NULL if t wants no gradient. A step must fill the whole buffer it was given. */
 float *grad_target(ctx *c, tensor *t, bool *accumulate);
 /* The incoming gradient of an output, or NULL if nothing used it. */
 const float *grad_of(const tensor *t);
 
-/* Replays the tape from `loss` (one element, gradient 1). STATUS_MEMORY if memory ran out, now or (loss is NULL) earlier. The
- * tape is used up. */
+/* Replays the tape from `loss` (one element, gradient 1). STATUS_MEMORY if memory ran out, now or (loss is NULL)
+ * earlier. The tape is used up. */
 status backward(ctx *c, tensor *loss);
 
 #endif
