@@ -1,0 +1,270 @@
+/* linnet bench: where the time of one caption goes, and how near a training step comes to the machine's matrix
+ * products. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "apps/args.h"
+#include "apps/model.h"
+#include "apps/output.h"
+#include "fusion/caption.h"
+#include "kernels/blas.h"
+#include "linnet.h"
+#include "train/caption_train.h"
+
+extern const char bench_help[];
+const char bench_help[] =
+    "  linnet bench --json photo.jpg\n"
+    "  linnet bench --only training --threads 1\n\n"
+    "Usage: linnet bench [options] [FILE]\n\n"
+    "Measures one picture's way to its caption, stage by stage (the median of --runs), and a training\n"
+    "step of the default model beside the largest matrix product of the same run. Pictures are\n"
+    "made up, unless a FILE is given.\n";
+
+/* Milliseconds. */
+enum { STAGE_DECODE, STAGE_TOWER, STAGE_PROMPT, STAGE_TOKEN, STAGE_CAPTION, STAGES };
+static const char *const stage_key[STAGES] = {"decode", "tower", "prompt", "token", "caption"};
+static const char *const stage_title[STAGES] = {"decoding and resizing", "image tower", "projector and prompt",
+                                                "a token of the answer", "the whole caption"};
+
+typedef struct {
+  const visualrwkv *model;
+  ctx *c;
+  uint8_t *bytes; /* the encoded picture */
+  size_t n;
+  const char *name;
+  float *pixels; /* as the model wants them */
+  int tokens;    /* of the caption, the last time */
+} subject;
+
+static int by_value(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static double median(double *values, int n) {
+  qsort(values, (size_t)n, sizeof *values, by_value);
+  return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+/* --- the picture -------------------------------------------------------------------------------------------------- */
+
+/* A PNM of colour gradients. */
+static status make_picture(subject *s) {
+  enum { WIDTH = 640, HEIGHT = 480, ROOM = 32 };
+  s->name = "a made-up picture";
+  s->bytes = mem_alloc(ROOM + WIDTH * HEIGHT * 3, 1);
+  if (!s->bytes) return STATUS_MEMORY;
+  s->n = (size_t)snprintf((char *)s->bytes, ROOM, "P6\n%d %d\n255\n", WIDTH, HEIGHT);
+  for (int y = 0; y < HEIGHT; y++)
+    for (int x = 0; x < WIDTH; x++) {
+      s->bytes[s->n++] = (uint8_t)(x * 255 / WIDTH);
+      s->bytes[s->n++] = (uint8_t)(y * 255 / HEIGHT);
+      s->bytes[s->n++] = (uint8_t)(x ^ y);
+    }
+  return STATUS_OK;
+}
+
+static status read_picture(subject *s, const char *path) {
+  if (!path) return make_picture(s);
+  s->bytes = picture_bytes(path, &s->name, &s->n);
+  return s->bytes ? STATUS_OK : last_status();
+}
+
+/* --- stages of one picture ---------------------------------------------------------------------------------------- */
+
+static status run_decode(subject *s, double *seconds) {
+  const double start = clock_seconds();
+  image *im = image_decode(s->bytes, s->n, s->name, NULL);
+  status result = im ? visualrwkv_pixels(s->model, im, s->pixels) : last_status();
+  image_free(im);
+  *seconds = clock_seconds() - start;
+  return result;
+}
+
+/* Tower, projector and prompt, then some tokens one after the other. The tower runs twice, because the projector is
+ * only to be had behind it: the first time is subtracted. */
+static status run_network(subject *s, const tensor *pixels, double *tower, double *prompt, double *token) {
+  enum { TOKENS = 16 };
+  const visualrwkv *m = s->model;
+  ctx *c = s->c;
+  rwkv6_state state;
+  status result = rwkv6_state_new(&state, &m->config.lm, 1);
+  if (result) return result;
+  int h, w;
+  const double start = clock_seconds();
+  tensor *x = image_tower_tokens(c, &m->tower, pixels, &h, &w);
+  const double seen = clock_seconds();
+  if (x) x = visualrwkv_sequence(c, m, visualrwkv_image_tokens(c, m, pixels, NULL), NULL, &state);
+  const double read = clock_seconds();
+  for (int i = 0; x && i < TOKENS; i++) {
+    ctx_reset(c);
+    tensor *ids = tensor_2d(c, DTYPE_I32, 1, 1);
+    if (ids) i32(ids)[0] = m->stop;
+    x = ids ? rwkv6_forward(c, &m->lm, rwkv6_embed(c, &m->lm, ids), NULL, &state) : NULL;
+    x = rwkv6_logits(c, &m->lm, x);
+  }
+  const double said = clock_seconds();
+  ctx_reset(c);
+  rwkv6_state_free(&state);
+  *tower = seen - start;
+  *prompt = read - seen > *tower ? read - seen - *tower : 0;
+  *token = (said - read) / TOKENS;
+  return x ? STATUS_OK : last_status();
+}
+
+static status run_caption_once(subject *s, const tensor *pixels, double *seconds) {
+  const linnet_caption_options usual = linnet_caption_defaults();
+  const caption_options o = {.count = 1, .beam = 1, .max_tokens = usual.max_tokens, .sample = {.top_p = 1}};
+  caption found;
+  const double start = clock_seconds();
+  double decoding;
+  status result = run_decode(s, &decoding);
+  if (!result) result = caption_pictures(s->c, s->model, pixels, &o, &found);
+  *seconds = clock_seconds() - start;
+  if (result) return result;
+  s->tokens = found.tokens;
+  captions_free(&found, 1);
+  return STATUS_OK;
+}
+
+/* The median of `runs` for every stage, in milliseconds; one run before them warms up. */
+static status measure_stages(subject *s, int runs, double *out) {
+  double *all = mem_zero((size_t)runs * STAGES, sizeof *all);
+  const int64_t side = s->model->config.image_size;
+  const tensor pixels = {.type = DTYPE_F32, .n_dims = 4, .dim = {1, side, side, 3}, .data = s->pixels};
+  status result = all ? STATUS_OK : STATUS_MEMORY;
+  for (int i = -1; !result && i < runs; i++) {
+    double one[STAGES];
+    result = run_decode(s, &one[STAGE_DECODE]);
+    if (!result) result = run_network(s, &pixels, &one[STAGE_TOWER], &one[STAGE_PROMPT], &one[STAGE_TOKEN]);
+    if (!result) result = run_caption_once(s, &pixels, &one[STAGE_CAPTION]);
+    for (int k = 0; !result && i >= 0 && k < STAGES; k++) all[k * runs + i] = 1e3 * one[k];
+  }
+  for (int k = 0; !result && k < STAGES; k++) out[k] = median(all + k * runs, runs);
+  free(all);
+  return result;
+}
+
+static status measure_picture(subject *s, const char *model, const char *path, int runs, double *stages) {
+  visualrwkv *m = model_open(model);
+  if (!m) return last_status();
+  s->model = m;
+  const size_t side = (size_t)m->config.image_size;
+  s->pixels = mem_alloc(side * side * 3, sizeof *s->pixels);
+  s->c = ctx_new();
+  status result = s->pixels && s->c ? read_picture(s, path) : last_status();
+  if (!result) result = measure_stages(s, runs, stages);
+  ctx_free(s->c);
+  free(s->pixels);
+  free(s->bytes);
+  visualrwkv_close(m);
+  return result;
+}
+
+/* --- training ----------------------------------------------------------------------------------------------------- */
+
+/* The most GFLOP/s that matrix products reach here: the best time of a few shapes. */
+static status measure_peak(double *gflops) {
+  static const size_t shape[][3] = {{512, 512, 512}, {1024, 1024, 1024}, {2048, 1024, 512}, {2048, 2048, 1024}};
+  enum { MOST = 2048 * 2048, TIMES = 5 };
+  status s = blas_open();
+  if (s) return s;
+  float *memory = mem_alloc(3 * (size_t)MOST, sizeof *memory);
+  if (!memory) return STATUS_MEMORY;
+  for (size_t i = 0; i < 2 * (size_t)MOST; i++) memory[i] = (float)(i % 251) / 251 - 0.5f;
+  *gflops = 0;
+  for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
+    for (int k = 0; k < TIMES; k++) {
+      const size_t *d = shape[i];
+      const double start = clock_seconds();
+      sgemm(false, true, d[0], d[1], d[2], 1, memory, d[2], memory + MOST, d[2], 0, memory + 2 * MOST, d[1]);
+      const double rate = 2e-9 * (double)(d[0] * d[1] * d[2]) / (clock_seconds() - start);
+      if (rate > *gflops) *gflops = rate;
+    }
+  free(memory);
+  return STATUS_OK;
+}
+
+typedef struct {
+  double samples_per_second, gflops, peak;
+} training_speed;
+
+static status measure_training(int batch, int steps, training_speed *out) {
+  status s = measure_peak(&out->peak);
+  return s ? s : caption_train_bench(batch, steps, &out->samples_per_second, &out->gflops);
+}
+
+/* --- results ------------------------------------------------------------------------------------------------------ */
+
+static json_t *picture_json(const subject *s, const double *stages) {
+  json_t *all = json_object();
+  for (int k = 0; k < STAGES; k++) json_object_set_new(all, stage_key[k], json_number(stages[k]));
+  return json_pack("{s:o,s:o,s:i}", "picture", json_text(s->name), "milliseconds", all, "tokens", s->tokens);
+}
+
+static json_t *training_json(const training_speed *t, int batch) {
+  return json_pack("{s:i,s:o,s:o,s:o,s:o}", "batch", batch, "samples_per_second", json_number(t->samples_per_second),
+                   "gflops", json_number(t->gflops), "sgemm_gflops", json_number(t->peak), "share",
+                   json_number(t->gflops / t->peak));
+}
+
+static void print_picture(const subject *s, const double *stages) {
+  fputs("one picture: ", stdout);
+  text_line(s->name);
+  for (int k = 0; k < STAGES; k++) printf("  %-24s %9.2f ms\n", stage_title[k], stages[k]);
+  printf("  the caption had %d tokens\n", s->tokens);
+}
+
+static void print_training(const training_speed *t, int batch) {
+  printf("training, %d scenes a step\n", batch);
+  printf("  %-24s %9.1f /s\n", "scenes", t->samples_per_second);
+  printf("  %-24s %9.1f GFLOP/s\n", "matrix products of a step", t->gflops);
+  printf("  %-24s %9.1f GFLOP/s\n", "largest product alone", t->peak);
+  printf("  %-24s %9.1f %%\n", "share reached", 100 * t->gflops / t->peak);
+}
+
+int run_bench(const verb *self, int argc, char **argv) {
+  const caption_train_options usual = caption_train_defaults();
+  const char *model = NULL, *only = NULL;
+  bool json = false;
+  int runs = 20, batch = usual.batch, steps = 5, threads = 0, at, code;
+  const arg list[] = {
+      ARG_MODEL(&model),
+      {"only", 0, ARG_TEXT, &only, 0, 0, "PART", "caption or training, else both"},
+      {"runs", 'n', ARG_INT, &runs, 1, 10000, "N", "times that a picture is measured"},
+      {"batch", 'b', ARG_INT, &batch, 1, 4096, "N", "scenes a training step"},
+      {"steps", 0, ARG_INT, &steps, 1, 10000, "N", "training steps measured"},
+      ARG_JSON(&json),
+      ARG_THREADS(&threads),
+  };
+  if (!args_parse(self, list, sizeof list / sizeof *list, argc, argv, &at, &code)) return code;
+  if (argc - at > 1) return misuse(self, "expected one picture at most, found %d", argc - at);
+  const bool picture = !only || !strcmp(only, "caption"), training = !only || !strcmp(only, "training");
+  if (!picture && !training) return misuse(self, "--only: expected caption or training, found '%s'", only);
+  linnet_set_threads(threads);
+
+  json_t *report = json_object();
+  subject one = {0};
+  double stages[STAGES];
+  training_speed speed = {0};
+  status s = STATUS_OK;
+  if (picture && !(s = measure_picture(&one, model, at < argc ? argv[at] : NULL, runs, stages))) {
+    if (json)
+      json_object_set_new(report, "caption", picture_json(&one, stages));
+    else
+      print_picture(&one, stages);
+    output_flush();
+  }
+  if (training && !s && !(s = measure_training(batch, steps, &speed))) {
+    if (json)
+      json_object_set_new(report, "training", training_json(&speed, batch));
+    else
+      print_training(&speed, batch);
+  }
+  code = s ? failed() : EXIT_DONE;
+  if (json && !s)
+    json_print(report, false);
+  else
+    json_decref(report);
+  return code;
+}

@@ -1,0 +1,109 @@
+#include "apps/inputs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "apps/output.h"
+#include "data/image.h"
+
+enum { DEEPEST = 64 };
+
+static status keep(inputs *in, char *path) {
+  if (!path) return STATUS_MEMORY;
+  if (in->n == in->capacity) {
+    char **grown = mem_grow(in->path, in->capacity ? 2 * in->capacity : 64, sizeof *grown);
+    if (!grown) {
+      free(path);
+      return STATUS_MEMORY;
+    }
+    in->path = grown;
+    in->capacity = in->capacity ? 2 * in->capacity : 64;
+  }
+  in->path[in->n++] = path;
+  return STATUS_OK;
+}
+
+void inputs_free(inputs *in) {
+  for (size_t i = 0; i < in->n; i++) free(in->path[i]);
+  free(in->path);
+  *in = (inputs){0};
+}
+
+static void unreadable(inputs *in, const char *path) {
+  complain("%s: cannot be read: %s", path, strerror(errno));
+  in->failed = true;
+}
+
+/* Whether a file of a folder begins like a picture. */
+static bool is_picture(inputs *in, const char *path) {
+  char begin[512];
+  FILE *file = fopen(path, "rb");
+  size_t n = file ? fread(begin, 1, sizeof begin, file) : 0;
+  if (!file || ferror(file)) unreadable(in, path);
+  if (file) fclose(file);
+  return n && image_recognised(begin, n);
+}
+
+static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+/* The paths of everything in a folder, sorted. */
+static status list_folder(inputs *names, const char *folder) {
+  DIR *open = opendir(folder);
+  if (!open) {
+    unreadable(names, folder);
+    return STATUS_OK;
+  }
+  status s = STATUS_OK;
+  const char *slash = folder[strlen(folder) - 1] == '/' ? "" : "/";
+  for (struct dirent *entry; !s && (entry = readdir(open));) {
+    if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
+    const size_t room = strlen(folder) + strlen(entry->d_name) + 2;
+    char *path = mem_alloc(room, 1);
+    if (path) snprintf(path, room, "%s%s%s", folder, slash, entry->d_name);
+    s = keep(names, path);
+  }
+  closedir(open);
+  if (names->n) qsort(names->path, names->n, sizeof *names->path, by_name);
+  return s;
+}
+
+static status gather_folder(inputs *in, const char *folder, int depth) {
+  inputs names = {0};
+  status s = list_folder(&names, folder);
+  in->failed |= names.failed;
+  for (size_t i = 0; !s && i < names.n; i++) {
+    struct stat info, link;
+    const char *path = names.path[i];
+    if (stat(path, &info) || lstat(path, &link))
+      unreadable(in, path);
+    else if (S_ISREG(info.st_mode) && is_picture(in, path))
+      s = keep(in, mem_string(path));
+    else if (S_ISDIR(link.st_mode) && depth > 0)
+      s = gather_folder(in, path, depth - 1);
+  }
+  inputs_free(&names);
+  return s;
+}
+
+status inputs_gather(inputs *in, char *const *operand, size_t n, bool recursive) {
+  status s = STATUS_OK;
+  bool folders = false;
+  for (size_t i = 0; !s && i < n; i++) {
+    struct stat info;
+    const bool folder = *operand[i] && !stat(operand[i], &info) && S_ISDIR(info.st_mode);
+    const size_t before = in->n;
+    folders |= folder;
+    if (!folder) {
+      s = keep(in, mem_string(operand[i]));
+    } else if (!(s = gather_folder(in, operand[i], recursive ? DEEPEST : 0)) && in->n == before) {
+      complain("%s: there is no picture in this folder", operand[i]);
+      in->failed = true;
+    }
+  }
+  in->named_one = n == 1 && !folders;
+  return s;
+}

@@ -1,0 +1,19 @@
+/* The pictures that operands name: files as they are, folders by their content. */
+#ifndef LINNET_APPS_INPUTS_H
+#define LINNET_APPS_INPUTS_H
+
+#include "kernels/base.h"
+
+typedef struct {
+  char **path;
+  size_t n, capacity;
+  bool named_one; /* one operand, and it is no folder */
+  bool failed;    /* a folder or a file in one could not be read; it was named on stderr */
+} inputs;
+
+/* Folders give their pictures, recognised by content, in the order of their names; with `recursive` also those of the
+ * folders in them (symbolic links to folders are not followed). Start with zeros; free in every case. */
+status inputs_gather(inputs *in, char *const *operand, size_t n, bool recursive);
+void inputs_free(inputs *in);
+
+#endif

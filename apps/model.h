@@ -1,0 +1,15 @@
+/* Finding and opening the model that a verb computes with. */
+#ifndef LINNET_APPS_MODEL_H
+#define LINNET_APPS_MODEL_H
+
+#include "fusion/visualrwkv.h"
+
+/* The model at `given`; if that is NULL at $LINNET_MODEL, else the installed one. NULL with a sentence. */
+visualrwkv *model_open(const char *given);
+
+/* A picture from a file, or from standard input if the path is "-". NULL with a sentence. */
+image *picture_open(const char *path);
+/* Its encoded bytes and the name that sentences give it; free() them. NULL with a sentence. */
+uint8_t *picture_bytes(const char *path, const char **name, size_t *n);
+
+#endif

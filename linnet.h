@@ -1,0 +1,107 @@
+/* Linnet: vision-language models built on RWKV, in C.
+ *
+ *   #include <linnet.h>
+ *   #include <stdio.h>
+ *
+ *   int main(int argc, char **argv) {
+ *     linnet_model *model = linnet_open("captioner.safetensors");
+ *     if (!model) return fprintf(stderr, "%s\n", linnet_error()), 1;
+ *     linnet_captions *found = linnet_caption_file(model, argv[1], NULL);
+ *     if (found) puts(linnet_caption_text(found, 0));
+ *     else fprintf(stderr, "%s\n", linnet_error());
+ *     linnet_captions_free(found);
+ *     linnet_close(model);
+ *     return found ? 0 : 1;
+ *   }
+ *
+ * Link with -llinnet (docs/library.md). The library never prints, exits or aborts on input. A model does not change after
+ * it was opened and may be used by any number of threads at once; everything else belongs to one thread at a time.
+ */
+#ifndef LINNET_H
+#define LINNET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LINNET_VERSION "0.1.0"
+
+/* What a failure was about. Functions that return a status return LINNET_OK or one of the negative values; functions that
+ * return a pointer return NULL. Either way linnet_error() holds one sentence: which file, what was expected, what was
+ * found, what to do. */
+typedef enum {
+  LINNET_OK = 0,
+  LINNET_ERROR_ARGUMENT = -1,    /* the caller asked for something that makes no sense */
+  LINNET_ERROR_IO = -2,          /* a file could not be opened, read or written */
+  LINNET_ERROR_FORMAT = -3,      /* a file is damaged or not of the expected kind */
+  LINNET_ERROR_UNSUPPORTED = -4, /* valid, but not something this build can do */
+  LINNET_ERROR_MEMORY = -5,      /* memory ran out, or a cap (pixels, bytes) was exceeded */
+  LINNET_ERROR_INTERRUPTED = -6, /* a callback asked to stop */
+} linnet_status;
+
+/* The calling thread's last error: a sentence ("" if none) and its status. Valid until the thread's next failure. */
+const char *linnet_error(void);
+linnet_status linnet_last_status(void);
+
+/* --- models ---------------------------------------------------------------------------------------------------------------- */
+
+typedef struct linnet_model linnet_model;
+
+/* Opens a captioning model. NULL on failure. */
+linnet_model *linnet_open(const char *path);
+void linnet_close(linnet_model *model); /* NULL is fine */
+
+/* --- captions -------------------------------------------------------------------------------------------------------------- */
+
+/* Called with each piece of text as it is found (complete UTF-8 characters, `n` bytes, not terminated), for one caption
+ * without a beam. Return false to stop: the call then fails with LINNET_ERROR_INTERRUPTED. */
+typedef bool (*linnet_token_callback)(void *user, const char *text, size_t n);
+
+typedef struct {
+  int count;         /* how many captions of a picture; default 1 */
+  int beam;          /* hypotheses of a beam search; 1 = none (default) */
+  float temperature; /* 0 = the most probable token each time (default); more = more varied */
+  float top_p;       /* keep the most probable tokens up to this share; >= 1 = all (default) */
+  uint64_t seed;     /* of the draws when temperature > 0; default 0 */
+  int max_tokens;    /* longest caption; default 48 */
+  linnet_token_callback on_token; /* default NULL */
+  void *user;                     /* handed to on_token */
+} linnet_caption_options;
+
+/* The defaults above: start from these. */
+linnet_caption_options linnet_caption_defaults(void);
+
+typedef struct linnet_captions linnet_captions;
+
+/* Captions a picture from a file (PNG, JPEG, BMP, GIF, TGA, PNM), from such a file's bytes in memory, or from RGB pixels
+ * (rows top to bottom, 3 bytes a pixel, no padding). options NULL = defaults. Captions come best first. Free the result. */
+linnet_captions *linnet_caption_file(const linnet_model *model, const char *path, const linnet_caption_options *options);
+linnet_captions *linnet_caption_memory(const linnet_model *model, const void *bytes, size_t n,
+                                       const linnet_caption_options *options);
+linnet_captions *linnet_caption_pixels(const linnet_model *model, const uint8_t *rgb, int width, int height,
+                                       const linnet_caption_options *options);
+
+int linnet_captions_count(const linnet_captions *found);
+/* UTF-8, owned by `found`. */
+const char *linnet_caption_text(const linnet_captions *found, int index);
+/* Natural logarithm of the caption's probability, and its number of tokens (the closing one included). */
+double linnet_caption_log_probability(const linnet_captions *found, int index);
+int linnet_caption_tokens(const linnet_captions *found, int index);
+void linnet_captions_free(linnet_captions *found); /* NULL is fine */
+
+/* --- the machine ----------------------------------------------------------------------------------------------------------- */
+
+/* Threads that computation uses; 0 = as many as the process may run on (default). */
+void linnet_set_threads(int threads);
+/* What computation runs on, one "name: value" line each: kernels chosen, BLAS, threads. Owned by the library. */
+const char *linnet_devices(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
