@@ -14,8 +14,9 @@
  *     return found ? 0 : 1;
  *   }
  *
- * Link with -llinnet (docs/library.md). The library never prints, exits or aborts on input. A model does not change after
- * it was opened and may be used by any number of threads at once; everything else belongs to one thread at a time.
+ * Link with -llinnet (docs/library.md). The library never prints, exits or aborts on input. A model does not change
+ * after it was opened and may be used by any number of threads at once; everything else belongs to one thread at a
+ * time.
  */
 #ifndef LINNET_H
 #define LINNET_H
@@ -30,9 +31,9 @@ extern "C" {
 
 #define LINNET_VERSION "0.1.0"
 
-/* What a failure was about. Functions that return a status return LINNET_OK or one of the negative values; functions that
- * return a pointer return NULL. Either way linnet_error() holds one sentence: which file, what was expected, what was
- * found, what to do. */
+/* What a failure was about. Functions that return a status return LINNET_OK or one of the negative values; functions
+ * that return a pointer return NULL. Either way linnet_error() holds one sentence: which file, what was expected, what
+ * was found, what to do. */
 typedef enum {
   LINNET_OK = 0,
   LINNET_ERROR_ARGUMENT = -1,    /* the caller asked for something that makes no sense */
@@ -47,7 +48,7 @@ typedef enum {
 const char *linnet_error(void);
 linnet_status linnet_last_status(void);
 
-/* --- models ---------------------------------------------------------------------------------------------------------------- */
+/* --- models ------------------------------------------------------------------------------------------------------ */
 
 typedef struct linnet_model linnet_model;
 
@@ -55,19 +56,19 @@ typedef struct linnet_model linnet_model;
 linnet_model *linnet_open(const char *path);
 void linnet_close(linnet_model *model); /* NULL is fine */
 
-/* --- captions -------------------------------------------------------------------------------------------------------------- */
+/* --- captions ---------------------------------------------------------------------------------------------------- */
 
 /* Called with each piece of text as it is found (complete UTF-8 characters, `n` bytes, not terminated), for one caption
  * without a beam. Return false to stop: the call then fails with LINNET_ERROR_INTERRUPTED. */
 typedef bool (*linnet_token_callback)(void *user, const char *text, size_t n);
 
 typedef struct {
-  int count;         /* how many captions of a picture; default 1 */
-  int beam;          /* hypotheses of a beam search; 1 = none (default) */
-  float temperature; /* 0 = the most probable token each time (default); more = more varied */
-  float top_p;       /* keep the most probable tokens up to this share; >= 1 = all (default) */
-  uint64_t seed;     /* of the draws when temperature > 0; default 0 */
-  int max_tokens;    /* longest caption; default 48 */
+  int count;                      /* how many captions of a picture; default 1 */
+  int beam;                       /* hypotheses of a beam search; 1 = none (default) */
+  float temperature;              /* 0 = the most probable token each time (default); more = more varied */
+  float top_p;                    /* keep the most probable tokens up to this share; >= 1 = all (default) */
+  uint64_t seed;                  /* of the draws when temperature > 0; default 0 */
+  int max_tokens;                 /* longest caption; default 48 */
   linnet_token_callback on_token; /* default NULL */
   void *user;                     /* handed to on_token */
 } linnet_caption_options;
@@ -77,9 +78,11 @@ linnet_caption_options linnet_caption_defaults(void);
 
 typedef struct linnet_captions linnet_captions;
 
-/* Captions a picture from a file (PNG, JPEG, BMP, GIF, TGA, PNM), from such a file's bytes in memory, or from RGB pixels
- * (rows top to bottom, 3 bytes a pixel, no padding). options NULL = defaults. Captions come best first. Free the result. */
-linnet_captions *linnet_caption_file(const linnet_model *model, const char *path, const linnet_caption_options *options);
+/* Captions a picture from a file (PNG, JPEG, BMP, GIF, TGA, PNM), from such a file's bytes in memory, or from RGB
+ * pixels (rows top to bottom, 3 bytes a pixel, no padding). options NULL = defaults. Captions come best first. Free the
+ * result. */
+linnet_captions *linnet_caption_file(const linnet_model *model, const char *path,
+                                     const linnet_caption_options *options);
 linnet_captions *linnet_caption_memory(const linnet_model *model, const void *bytes, size_t n,
                                        const linnet_caption_options *options);
 linnet_captions *linnet_caption_pixels(const linnet_model *model, const uint8_t *rgb, int width, int height,
@@ -93,7 +96,7 @@ double linnet_caption_log_probability(const linnet_captions *found, int index);
 int linnet_caption_tokens(const linnet_captions *found, int index);
 void linnet_captions_free(linnet_captions *found); /* NULL is fine */
 
-/* --- the machine ----------------------------------------------------------------------------------------------------------- */
+/* --- the machine ------------------------------------------------------------------------------------------------- */
 
 /* Threads that computation uses; 0 = as many as the process may run on (default). */
 void linnet_set_threads(int threads);

@@ -14,15 +14,12 @@ enum { DEEPEST = 64 };
 
 static status keep(inputs *in, char *path) {
   if (!path) return STATUS_MEMORY;
-  if (in->n == in->capacity) {
-    char **grown = mem_grow(in->path, in->capacity ? 2 * in->capacity : 64, sizeof *grown);
-    if (!grown) {
-      free(path);
-      return STATUS_MEMORY;
-    }
-    in->path = grown;
-    in->capacity = in->capacity ? 2 * in->capacity : 64;
+  char **list = mem_room(in->path, in->n, &in->capacity, sizeof *list);
+  if (!list) {
+    free(path);
+    return STATUS_MEMORY;
   }
+  in->path = list;
   in->path[in->n++] = path;
   return STATUS_OK;
 }

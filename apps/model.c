@@ -1,11 +1,12 @@
 #include "apps/model.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "kernels/file.h"
 
 #define MODEL_FILE "captioner.safetensors"
 
@@ -41,31 +42,10 @@ visualrwkv *model_open(const char *given) {
 
 /* --- pictures ----------------------------------------------------------------------------------------------------- */
 
-static uint8_t *stream_bytes(FILE *from, const char *name, size_t *n) {
-  size_t capacity = 1 << 16;
-  uint8_t *bytes = mem_alloc(capacity, 1);
-  *n = 0;
-  while (bytes) {
-    errno = 0;
-    *n += fread(bytes + *n, 1, capacity - *n, from);
-    if (*n < capacity || *n > IMAGE_MAX_BYTES) break; /* the end, an error, or more than the decoder will take */
-    uint8_t *more = mem_grow(bytes, capacity *= 2, 1);
-    if (!more) free(bytes);
-    bytes = more;
-  }
-  if (!bytes || !ferror(from)) return bytes;
-  free(bytes);
-  return fail_null(STATUS_IO, "%s: reading failed: %s", name, strerror(errno));
-}
-
 uint8_t *picture_bytes(const char *path, const char **name, size_t *n) {
   const bool is_stdin = !strcmp(path, "-");
   *name = is_stdin ? "standard input" : path;
-  FILE *from = is_stdin ? stdin : fopen(path, "rb");
-  if (!from) return fail_null(STATUS_IO, "%s: cannot open: %s", path, strerror(errno));
-  uint8_t *bytes = stream_bytes(from, *name, n);
-  if (!is_stdin) fclose(from);
-  return bytes;
+  return is_stdin ? file_read_open(STDIN_FILENO, *name, IMAGE_MAX_BYTES, n) : file_read(path, IMAGE_MAX_BYTES, n);
 }
 
 image *picture_open(const char *path) {

@@ -4,15 +4,13 @@
  * offsets (items 1 and 4). */
 #include "data/image.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "data/image_internal.h"
+#include "kernels/file.h"
 
 /* ---- container ---- */
 
@@ -132,41 +130,9 @@ image *image_decode(const void *bytes, size_t n, const char *name, const image_l
   return im && !limits->keep_orientation ? image_orient(im, orientation) : im;
 }
 
-/* The whole of an open file, however it reports its size; NULL with a sentence if it is over max_bytes. */
-static uint8_t *read_stream(FILE *file, const char *path, uint64_t max_bytes, size_t *n) {
-  size_t capacity = 1 << 16;
-  uint8_t *bytes = mem_alloc(capacity, 1);
-  *n = 0;
-  while (bytes) {
-    *n += fread(bytes + *n, 1, capacity - *n, file);
-    if (*n < capacity) break; /* the end, or an error */
-    if (*n > max_bytes) {
-      free(bytes);
-      return fail_null(STATUS_MEMORY, "%s: the file is over the limit of %llu bytes", path,
-                       (unsigned long long)max_bytes);
-    }
-    uint8_t *more = size_mul(capacity, 2, &capacity) ? mem_grow(bytes, capacity, 1) : NULL;
-    if (!more) free(bytes);
-    bytes = more;
-  }
-  if (bytes && ferror(file)) {
-    free(bytes);
-    return fail_null(STATUS_IO, "%s: reading failed: %s", path, strerror(errno));
-  }
-  return bytes;
-}
-
 image *image_open(const char *path, const image_limits *limits) {
-  struct stat info;
-  FILE *file = fopen(path, "rb");
-  if (!file) return fail_null(STATUS_IO, "%s: cannot open: %s", path, strerror(errno));
-  if (!fstat(fileno(file), &info) && S_ISDIR(info.st_mode)) {
-    fclose(file);
-    return fail_null(STATUS_IO, "%s: this is a directory, not a picture", path);
-  }
   size_t n;
-  uint8_t *bytes = read_stream(file, path, limits && limits->max_bytes ? limits->max_bytes : IMAGE_MAX_BYTES, &n);
-  fclose(file);
+  void *bytes = file_read(path, limits && limits->max_bytes ? limits->max_bytes : IMAGE_MAX_BYTES, &n);
   image *im = bytes ? image_decode(bytes, n, path, limits) : NULL;
   free(bytes);
   return im;

@@ -32,16 +32,16 @@ typedef struct {
 } image;
 
 typedef struct {
-  uint64_t max_pixels; /* width * height cap, checked on the header before anything is allocated; 0 = the default below */
-  uint64_t max_bytes;  /* cap on the encoded file's size; 0 = the default */
-  bool keep_orientation; /* true: leave EXIF orientation unapplied, as published preprocessing does */
+  uint64_t max_pixels;   /* cap on width * height, checked before anything is allocated; 0 = the default below */
+  uint64_t max_bytes;    /* cap on the encoded file's size; 0 = the default */
+  bool keep_orientation; /* leave EXIF orientation unapplied, as published preprocessing does */
 } image_limits;
 #define IMAGE_MAX_PIXELS ((uint64_t)48 << 20)
 #define IMAGE_MAX_BYTES ((uint64_t)256 << 20)
 
-/* Opens PNG (libpng rows), JPEG (libjpeg-turbo), BMP, GIF (first frame), TGA, PNM (stb_image), recognised by content, never
- * by name. Modes as Pillow would open the file. 16-bit RGB(A) keeps the high byte. `name` is used in error sentences.
- * `limits` may be NULL. */
+/* Opens PNG (libpng rows), JPEG (libjpeg-turbo), BMP, GIF (first frame), TGA, PNM (stb_image), recognised by content,
+ * never by name. Modes as Pillow would open the file. 16-bit RGB(A) keeps the high byte. `name` is used in error
+ * sentences. `limits` may be NULL. */
 image *image_open(const char *path, const image_limits *limits);
 image *image_decode(const void *bytes, size_t n, const char *name, const image_limits *limits);
 /* True if the bytes begin like a picture that image_decode knows (for choosing files of a folder). */
@@ -59,8 +59,8 @@ image *image_to_rgba(const image *im);
 image *image_on_white(const image *im);
 
 typedef enum { FILTER_NEAREST, FILTER_BOX, FILTER_BILINEAR, FILTER_BICUBIC } image_filter;
-/* Pillow's Image.resize(.., reducing_gap=None), bit for bit, in the image's own mode (palette and bilevel always nearest,
- * RGBA and LA premultiplied, IMAGE_I in double). */
+/* Pillow's Image.resize(.., reducing_gap=None), bit for bit, in the image's own mode (palette and bilevel always
+ * nearest, RGBA and LA premultiplied, IMAGE_I in double). */
 image *image_resize(const image *im, int width, int height, image_filter filter);
 /* A copy of the given rectangle; parts outside the image are zero. */
 image *image_crop(const image *im, int left, int top, int width, int height);
@@ -68,11 +68,11 @@ image *image_crop(const image *im, int left, int top, int width, int height);
 /* CLIP's evaluation transform up to the u8 picture: shorter side to `size` (bicubic), centre crop, RGB. */
 image *image_clip_transform(const image *im, int size);
 
-/* Our own models' picture: composited on white, scaled with bicubic so that the longer side is `size`, centred on a white
- * square. RGB, size x size. */
+/* Our own models' picture: composited on white, scaled with bicubic so that the longer side is `size`, centred on a
+ * white square. RGB, size x size. */
 image *image_fit_square(const image *im, int size);
 
-/* Writes an 8-bit PNG (L, LA, RGB, RGBA). */
+/* Writes an 8-bit PNG (L, LA, RGB, RGBA), whole or not at all (atomic_file.h). */
 status image_write_png(const char *path, const image *im);
 
 #endif

@@ -3,6 +3,7 @@
 #define LINNET_DATA_IMAGE_INTERNAL_H
 
 #include "data/image.h"
+#include "kernels/bytes.h"
 
 /* An encoded picture in memory, and what its decoder may spend. */
 typedef struct {
@@ -50,8 +51,5 @@ image *image_resize_window(const image *im, int full_width, int full_height, int
 static inline uint8_t *image_row(const image *im, int y) {
   return (uint8_t *)im->pixels + (size_t)y * (size_t)im->width * image_pixel_size(im->mode);
 }
-
-static inline uint32_t little16(const uint8_t *p) { return p[0] | (uint32_t)p[1] << 8; }
-static inline uint32_t little32(const uint8_t *p) { return little16(p) | little16(p + 2) << 16; }
 
 #endif

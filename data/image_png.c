@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "data/image_internal.h"
+#include "kernels/atomic_file.h"
 
 typedef struct {
   const image_source *source;
@@ -159,7 +159,8 @@ image *png_decode(const image_source *source, int *orientation) {
 
 typedef struct {
   const char *path;
-  FILE *file;
+  atomic_file *file;
+  status failed; /* of the file, not of libpng */
   char message[160];
   png_structp png;
   png_infop info;
@@ -171,10 +172,18 @@ static void on_write_error(png_structp png, png_const_charp text) {
   png_longjmp(png, 1);
 }
 
+static void write_bytes(png_structp png, png_bytep bytes, size_t n) {
+  png_writer *w = png_get_io_ptr(png);
+  if ((w->failed = atomic_file_write(w->file, bytes, n))) png_error(png, "the file cannot be written");
+}
+
+static void on_flush(png_structp png) { (void)png; } /* the commit does it */
+
 static status write_picture(png_writer *w, const image *im, int colour) {
-  if (setjmp(png_jmpbuf(w->png))) return fail(STATUS_IO, "%s: cannot write this PNG: %s", w->path, w->message);
+  if (setjmp(png_jmpbuf(w->png)))
+    return w->failed ? w->failed : fail(STATUS_IO, "%s: cannot write this PNG: %s", w->path, w->message);
   png_set_user_limits(w->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
-  png_init_io(w->png, w->file);
+  png_set_write_fn(w->png, w, write_bytes, on_flush);
   png_set_IHDR(w->png, w->info, (png_uint_32)im->width, (png_uint_32)im->height, 8, colour, PNG_INTERLACE_NONE,
                PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
   png_write_info(w->png, w->info);
@@ -204,10 +213,8 @@ static int png_colour_type(image_mode mode) {
 status image_write_png(const char *path, const image *im) {
   const int colour = png_colour_type(im->mode);
   if (colour < 0) return fail(STATUS_ARGUMENT, "%s: only L, LA, RGB and RGBA pictures can be written", path);
-  png_writer w = {.path = path, .file = fopen(path, "wb")};
-  if (!w.file) return fail(STATUS_IO, "%s: cannot create the file", path);
-  struct stat info;
-  const bool regular = !fstat(fileno(w.file), &info) && S_ISREG(info.st_mode);
+  png_writer w = {.path = path, .file = atomic_file_create(path)};
+  if (!w.file) return last_status();
   status code = STATUS_MEMORY;
   w.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &w, on_write_error, on_warning);
   w.info = w.png ? png_create_info_struct(w.png) : NULL;
@@ -216,7 +223,7 @@ status image_write_png(const char *path, const image *im) {
   else
     fail(STATUS_MEMORY, "%s: out of memory for the PNG encoder", path);
   png_destroy_write_struct(&w.png, &w.info);
-  if (fclose(w.file) && !code) code = fail(STATUS_IO, "%s: writing failed; is the disk full?", path);
-  if (code && regular) remove(path); /* half a picture is of no use; a device is not ours to remove */
+  if (!code) return atomic_file_commit(w.file);
+  atomic_file_abandon(w.file);
   return code;
 }

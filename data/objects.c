@@ -2,27 +2,27 @@
  *
  * Layout, little endian, no padding between sections (this is the format's only description):
  *   header    64 bytes: "LNTOBJCT", version u32, side u32, kinds u32, pictures u32, bytes of strings u64, bytes of
- * pixels u64, bytes of the file u64, 16 zero bytes kinds     16 bytes each: singular, plural, article (offsets into
- * strings, u32), held out (u32, 0 or 1) pictures  24 bytes each: pixels (offset into pixels, u64), kind u32, name
- * (offset into strings, u32), width u16, height u16, split u8, colour u8, source u8, zero u8 strings   zero-terminated
- * UTF-8 pixels    RGBA A pack may be damaged or hostile: nothing is used before it is checked here, so that readers
- * need no checks. */
+ *             pixels u64, bytes of the file u64, 16 zero bytes
+ *   kinds     16 bytes each: singular, plural, article (offsets into strings, u32), held out (u32, 0 or 1)
+ *   pictures  24 bytes each: pixels (offset into pixels, u64), kind u32, name (offset into strings, u32), width u16,
+ *             height u16, split u8, colour u8, source u8, zero u8
+ *   strings   zero-terminated UTF-8
+ *   pixels    RGBA
+ * A pack may be damaged or hostile: nothing is used before it is checked here, so that readers need no checks. */
 #include "data/objects.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
+
+#include "kernels/atomic_file.h"
+#include "kernels/bytes.h"
+#include "kernels/file.h"
 
 static const char MAGIC[8] = {'L', 'N', 'T', 'O', 'B', 'J', 'C', 'T'};
 enum { VERSION = 1, HEADER = 64, KIND_RECORD = 16, PICTURE_RECORD = 24, MAX_SIDE = 4096, MAX_WORD = 40 };
 
 struct object_set {
-  void *map;
+  const void *map;
   size_t map_size;
   uint32_t n_kinds, n_pictures;
   object_kind *kind;
@@ -33,16 +33,7 @@ struct object_set {
   uint32_t split_start[SPLITS + 1];
 };
 
-static uint32_t get32(const uint8_t *p) {
-  return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-static uint64_t get64(const uint8_t *p) { return get32(p) | (uint64_t)get32(p + 4) << 32; }
-static uint16_t get16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
-static void put(uint8_t *p, uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; i++) p[i] = (uint8_t)(value >> (8 * i));
-}
-
-/* Where the sections of a pack begin; filled by sections() from the header's counts. */
+/* Where the sections of a pack begin; filled by place_sections() from the header's counts. */
 typedef struct {
   size_t kinds, pictures, strings, pixels, end;
   size_t string_bytes, pixel_bytes;
@@ -79,12 +70,12 @@ static status read_kinds(object_set *set, const uint8_t *base, const sections *a
   for (uint32_t k = 0; k < set->n_kinds; k++) {
     const uint8_t *record = base + at->kinds + (size_t)k * KIND_RECORD;
     object_kind *kind = &set->kind[k];
-    kind->singular = string_at(base, at, get32(record));
-    kind->plural = string_at(base, at, get32(record + 4));
-    kind->article = string_at(base, at, get32(record + 8));
-    kind->held_out = get32(record + 12) == 1;
+    kind->singular = string_at(base, at, little32(record));
+    kind->plural = string_at(base, at, little32(record + 4));
+    kind->article = string_at(base, at, little32(record + 8));
+    kind->held_out = little32(record + 12) == 1;
     if (!word_is_sound(kind->singular) || !word_is_sound(kind->plural) || !word_is_sound(kind->article) ||
-        get32(record + 12) > 1) {
+        little32(record + 12) > 1) {
       return fail(STATUS_FORMAT, "%s: kind %u is damaged; make the pack again with scripts/data", path, k);
     }
   }
@@ -95,11 +86,11 @@ static status read_pictures(object_set *set, const uint8_t *base, const sections
   for (uint32_t i = 0; i < set->n_pictures; i++) {
     const uint8_t *record = base + at->pictures + (size_t)i * PICTURE_RECORD;
     object_picture *picture = &set->picture[i];
-    uint64_t offset = get64(record);
-    picture->kind = get32(record + 8);
-    picture->name = string_at(base, at, get32(record + 12));
-    picture->width = get16(record + 16);
-    picture->height = get16(record + 18);
+    uint64_t offset = little64(record);
+    picture->kind = little32(record + 8);
+    picture->name = string_at(base, at, little32(record + 12));
+    picture->width = (uint16_t)little16(record + 16);
+    picture->height = (uint16_t)little16(record + 18);
     picture->split = record[20];
     picture->colour = record[21];
     picture->source = record[22];
@@ -148,18 +139,20 @@ static status read_pack(object_set *set, const char *path) {
   if (set->map_size < HEADER || memcmp(base, MAGIC, sizeof MAGIC) != 0) {
     return fail(STATUS_FORMAT, "%s is not an object pack; make one with scripts/data", path);
   }
-  if (get32(base + 8) != VERSION) {
+  if (little32(base + 8) != VERSION) {
     return fail(STATUS_UNSUPPORTED,
                 "%s is an object pack of version %u, and this program reads version %d; make it again "
                 "with scripts/data",
-                path, get32(base + 8), VERSION);
+                path, little32(base + 8), VERSION);
   }
-  uint32_t side = get32(base + 12);
-  set->n_kinds = get32(base + 16);
-  set->n_pictures = get32(base + 20);
+  uint32_t side = little32(base + 12);
+  set->n_kinds = little32(base + 16);
+  set->n_pictures = little32(base + 20);
   sections at;
-  if (side > MAX_SIDE || !place_sections(set->n_kinds, set->n_pictures, get64(base + 24), get64(base + 32), &at) ||
-      at.end != set->map_size || get64(base + 40) != set->map_size || get64(base + 48) != 0 || get64(base + 56) != 0) {
+  if (side > MAX_SIDE ||
+      !place_sections(set->n_kinds, set->n_pictures, little64(base + 24), little64(base + 32), &at) ||
+      at.end != set->map_size || little64(base + 40) != set->map_size || little64(base + 48) != 0 ||
+      little64(base + 56) != 0) {
     return fail(STATUS_FORMAT,
                 "%s: the sizes in the header do not add up to the file's %zu bytes; the file is cut off or "
                 "damaged",
@@ -177,32 +170,12 @@ static status read_pack(object_set *set, const char *path) {
   return s == STATUS_OK ? index_pictures(set) : s;
 }
 
-static status map_file(object_set *set, const char *path) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0)
-    return fail(STATUS_IO, "cannot open the object pack %s: %s; scripts/data makes it", path, strerror(errno));
-  struct stat info;
-  status s = STATUS_OK;
-  if (fstat(fd, &info) != 0) {
-    s = fail(STATUS_IO, "cannot read %s: %s", path, strerror(errno));
-  } else if (!S_ISREG(info.st_mode) || info.st_size <= 0 || (uint64_t)info.st_size > SIZE_MAX) {
-    s = fail(STATUS_FORMAT, "%s is not an object pack: it is %s", path, S_ISREG(info.st_mode) ? "empty" : "not a file");
-  } else {
-    set->map_size = (size_t)info.st_size;
-    set->map = mmap(NULL, set->map_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (set->map == MAP_FAILED) {
-      set->map = NULL;
-      s = fail(STATUS_IO, "cannot map %s: %s", path, strerror(errno));
-    }
-  }
-  close(fd);
-  return s;
-}
-
 object_set *object_set_open(const char *path) {
   object_set *set = mem_zero(1, sizeof *set);
   if (set == NULL) return NULL;
-  if (map_file(set, path) != STATUS_OK || read_pack(set, path) != STATUS_OK) {
+  status s = file_map(path, &set->map, &set->map_size);
+  if (s != STATUS_OK) fail(s, "%s; scripts/data makes the object pack", last_error());
+  if (s != STATUS_OK || read_pack(set, path) != STATUS_OK) {
     object_set_close(set);
     return NULL;
   }
@@ -211,7 +184,7 @@ object_set *object_set_open(const char *path) {
 
 void object_set_close(object_set *set) {
   if (set == NULL) return;
-  if (set->map != NULL) munmap(set->map, set->map_size);
+  file_unmap(set->map, set->map_size);
   free(set->kind);
   free(set->picture);
   free(set->by_kind);
@@ -275,29 +248,29 @@ static uint8_t *make_head(const object_kind *kinds, uint32_t n_kinds, const obje
   uint8_t *head = mem_zero(at.pixels, 1);
   if (head == NULL) return NULL;
   memcpy(head, MAGIC, sizeof MAGIC);
-  put(head + 8, VERSION, 4);
-  put(head + 12, side, 4);
-  put(head + 16, n_kinds, 4);
-  put(head + 20, n_pictures, 4);
-  put(head + 24, string_bytes, 8);
-  put(head + 32, pixel_bytes, 8);
-  put(head + 40, at.end, 8);
+  put_little(head + 8, VERSION, 4);
+  put_little(head + 12, side, 4);
+  put_little(head + 16, n_kinds, 4);
+  put_little(head + 20, n_pictures, 4);
+  put_little(head + 24, string_bytes, 8);
+  put_little(head + 32, pixel_bytes, 8);
+  put_little(head + 40, at.end, 8);
   size_t used = 0, offset = 0;
   for (uint32_t k = 0; k < n_kinds; k++) {
     uint8_t *record = head + at.kinds + (size_t)k * KIND_RECORD;
-    put(record, add_string(head + at.strings, &used, kinds[k].singular), 4);
-    put(record + 4, add_string(head + at.strings, &used, kinds[k].plural), 4);
-    put(record + 8, add_string(head + at.strings, &used, kinds[k].article), 4);
-    put(record + 12, kinds[k].held_out, 4);
+    put_little(record, add_string(head + at.strings, &used, kinds[k].singular), 4);
+    put_little(record + 4, add_string(head + at.strings, &used, kinds[k].plural), 4);
+    put_little(record + 8, add_string(head + at.strings, &used, kinds[k].article), 4);
+    put_little(record + 12, kinds[k].held_out, 4);
   }
   for (uint32_t i = 0; i < n_pictures; i++) {
     const object_picture *p = &pictures[i];
     uint8_t *record = head + at.pictures + (size_t)i * PICTURE_RECORD;
-    put(record, offset, 8);
-    put(record + 8, p->kind, 4);
-    put(record + 12, add_string(head + at.strings, &used, p->name), 4);
-    put(record + 16, p->width, 2);
-    put(record + 18, p->height, 2);
+    put_little(record, offset, 8);
+    put_little(record + 8, p->kind, 4);
+    put_little(record + 12, add_string(head + at.strings, &used, p->name), 4);
+    put_little(record + 16, p->width, 2);
+    put_little(record + 18, p->height, 2);
     record[20] = p->split;
     record[21] = p->colour;
     record[22] = p->source;
@@ -312,25 +285,15 @@ status object_pack_write(const char *path, const object_kind *kinds, uint32_t n_
   size_t head_size = 0;
   uint8_t *head = make_head(kinds, n_kinds, pictures, n_pictures, &head_size);
   if (head == NULL) return last_status();
-  size_t name_size = strlen(path) + sizeof ".partial";
-  char *partial = mem_alloc(name_size, 1);
-  if (partial == NULL) {
+  atomic_file *file = atomic_file_create(path);
+  if (file == NULL) {
     free(head);
     return last_status();
   }
-  snprintf(partial, name_size, "%s.partial", path);
-  FILE *file = fopen(partial, "wb");
-  bool good = file != NULL && fwrite(head, 1, head_size, file) == head_size;
-  for (uint32_t i = 0; good && i < n_pictures; i++) {
-    size_t bytes = (size_t)pictures[i].width * pictures[i].height * 4;
-    good = fwrite(pictures[i].rgba, 1, bytes, file) == bytes;
-  }
-  good = good && fflush(file) == 0 && fsync(fileno(file)) == 0;
-  if (file != NULL && fclose(file) != 0) good = false;
-  good = good && rename(partial, path) == 0;
-  status s = good ? STATUS_OK : fail(STATUS_IO, "cannot write %s: %s", path, strerror(errno));
-  if (!good && file != NULL) unlink(partial);
-  free(partial);
+  atomic_file_write(file, head, head_size);
   free(head);
-  return s;
+  for (uint32_t i = 0; i < n_pictures; i++) {
+    atomic_file_write(file, pictures[i].rgba, (size_t)pictures[i].width * pictures[i].height * 4);
+  }
+  return atomic_file_commit(file); /* fails if a write did */
 }

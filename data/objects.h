@@ -21,9 +21,9 @@ typedef struct {
 
 typedef struct {
   uint32_t kind;
-  uint8_t split;   /* split */
-  uint8_t colour;  /* colour, by the rule of colour.h */
-  uint8_t source;  /* object_source */
+  uint8_t split;          /* split */
+  uint8_t colour;         /* colour, by the rule of colour.h */
+  uint8_t source;         /* object_source */
   uint16_t width, height; /* longer side is at most the pack's `side` */
   const uint8_t *rgba;    /* width*height*4, cropped to its opaque box, alpha not premultiplied */
   const char *name;       /* where it came from: package-relative path or "emoji U+1F34E" */
@@ -44,7 +44,8 @@ const uint32_t *object_pictures_of(const object_set *set, uint32_t kind, split w
 /* All pictures of one split. */
 const uint32_t *object_pictures_in(const object_set *set, split which, uint32_t *n);
 
-/* Writing, for linnet-data: kinds and pictures are copied out at once; pictures must be sorted as they shall be numbered. */
+/* Writing, for linnet-data: kinds and pictures are copied out at once. Pictures stand as they shall be numbered. The
+ * file appears whole or not at all (atomic_file.h). */
 status object_pack_write(const char *path, const object_kind *kinds, uint32_t n_kinds, const object_picture *pictures,
                          uint32_t n_pictures);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "data/literal.h"
+#include "kernels/file.h"
 
 struct tokenizer {
   uint32_t size;   /* largest id + 1 */
@@ -30,8 +31,7 @@ void tokenizer_free(tokenizer *t) {
   free(t);
 }
 
-/* -- Parsing --------------------------------------------------------------------------------------------------------
- */
+/* -- Parsing ------------------------------------------------------------------------------------------------------- */
 
 /* Reads decimal digits text[0..n) as a number below 2^31; -1 if it is none. */
 static int64_t read_number(const char *text, size_t n) {
@@ -83,8 +83,7 @@ static size_t count_lines(const char *text, size_t n) {
   return lines;
 }
 
-/* -- The trie -------------------------------------------------------------------------------------------------------
- */
+/* -- The trie ------------------------------------------------------------------------------------------------------ */
 
 typedef struct {
   const uint8_t *bytes;
@@ -196,28 +195,14 @@ tokenizer *tokenizer_parse(const void *text, size_t n, const char *name) {
 }
 
 tokenizer *tokenizer_open(const char *path) {
-  FILE *file = fopen(path, "rb");
-  if (!file) return fail_null(STATUS_IO, "%s: the vocabulary cannot be opened", path);
-  char *text = NULL;
-  size_t n = 0, room = 0;
-  bool failed = false;
-  do { /* one byte beyond the limit is enough for the parser to refuse */
-    room = room ? room * 2 : (size_t)1 << 21;
-    if (room > TOKENIZER_MAX_TEXT) room = TOKENIZER_MAX_TEXT + 1;
-    char *grown = mem_grow(text, room, 1);
-    if ((failed = !grown)) break;
-    text = grown;
-    n += fread(text + n, 1, room - n, file);
-  } while (n == room && room <= TOKENIZER_MAX_TEXT);
-  if (ferror(file)) failed = true, fail(STATUS_IO, "%s: the vocabulary cannot be read", path);
-  fclose(file);
-  tokenizer *t = failed ? NULL : tokenizer_parse(text, n, path);
+  size_t n;
+  char *text = file_read(path, TOKENIZER_MAX_TEXT, &n);
+  tokenizer *t = text ? tokenizer_parse(text, n, path) : NULL;
   free(text);
   return t;
 }
 
-/* -- Use ------------------------------------------------------------------------------------------------------------
- */
+/* -- Use ----------------------------------------------------------------------------------------------------------- */
 
 uint32_t tokenizer_size(const tokenizer *t) { return t->size; }
 

@@ -1,43 +1,10 @@
 /* Reading tab-separated tables (data/tsv.h). */
 #include "data/tsv.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The whole file with a zero byte after it. */
-static char *read_text(const char *path, size_t *size) {
-  FILE *file = fopen(path, "rb");
-  if (file == NULL) return fail_null(STATUS_IO, "cannot open %s: %s", path, strerror(errno));
-  size_t used = 0, room = 0;
-  char *text = NULL;
-  bool more = true;
-  while (more) {
-    room = room == 0 ? 1 << 16 : room * 2;
-    char *grown = room > TSV_MAX_BYTES ? fail_null(STATUS_MEMORY, "%s is too long for a table", path)
-                                       : mem_grow(text, room + 1, 1);
-    if (grown == NULL) break;
-    text = grown;
-    size_t n = fread(text + used, 1, room - used, file);
-    used += n;
-    more = used == room;
-  }
-  bool damaged = ferror(file) != 0;
-  fclose(file);
-  if (more || damaged) {
-    if (damaged) fail(STATUS_IO, "cannot read %s", path);
-    free(text);
-    return NULL;
-  }
-  text[used] = 0;
-  if (strlen(text) != used) {
-    free(text);
-    return fail_null(STATUS_FORMAT, "%s is not text: it holds a zero byte", path);
-  }
-  *size = used;
-  return text;
-}
+#include "kernels/file.h"
 
 /* Splits one line in place; false if it does not have exactly `columns` fields. */
 static bool split_line(char *line, size_t columns, char **field) {
@@ -51,8 +18,10 @@ static bool split_line(char *line, size_t columns, char **field) {
   return false;
 }
 
-static status parse(tsv *table, size_t lines, const char *path) {
-  size_t cells;
+static status parse(tsv *table, size_t size, const char *path) {
+  size_t cells, lines = 1;
+  if (strlen(table->text) != size) return fail(STATUS_FORMAT, "%s is not text: it holds a zero byte", path);
+  for (size_t i = 0; i < size; i++) lines += table->text[i] == '\n';
   if (!size_mul(lines, table->columns, &cells)) return fail(STATUS_MEMORY, "%s is too long for a table", path);
   table->field = mem_alloc(cells, sizeof *table->field);
   table->line = mem_alloc(lines, sizeof *table->line);
@@ -76,10 +45,9 @@ tsv *tsv_read(const char *path, size_t columns) {
   tsv *table = mem_zero(1, sizeof *table);
   if (table == NULL) return NULL;
   table->columns = columns;
-  size_t size = 0, lines = 1;
-  table->text = read_text(path, &size);
-  for (size_t i = 0; i < size; i++) lines += table->text[i] == '\n';
-  if (table->text == NULL || parse(table, lines, path) != STATUS_OK) {
+  size_t size = 0;
+  table->text = file_read(path, TSV_MAX_BYTES, &size);
+  if (table->text == NULL || parse(table, size, path) != STATUS_OK) {
     tsv_free(table);
     return NULL;
   }

@@ -62,6 +62,7 @@ static status read_pictures(decoder *d, const tensor *pixels, int copies) {
     rwkv6_state_copy_row(&d->state, i, &state, i / copies);
   }
   rwkv6_state_free(&state);
+  ctx_reset(d->c);
   return logits ? STATUS_OK : last_status();
 }
 
@@ -87,23 +88,61 @@ static bool all_done(const decoder *d) {
   return true;
 }
 
-/* --- greedy and sampled -------------------------------------------------------------------------------------------------------- */
+/* --- text --------------------------------------------------------------------------------------------------------- */
 
-/* Hands the token's text on, without the answer's leading space, never in the middle of a character. */
-static status stream_token(decoder *d, utf8_stream *stream, int32_t id) {
-  size_t n;
-  const char *text = tokenizer_bytes(d->m->words, id, &n);
-  for (; d->row[0].n == 1 && n && *text == ' '; n--) text++;
-  char *ready = mem_alloc(UTF8_STREAM_ROOM(n), 1);
-  if (!ready) return STATUS_MEMORY;
-  size_t n_ready = utf8_stream_push(stream, text, n, ready);
-  bool go_on = !n_ready || d->o->on_token(d->o->user, ready, n_ready);
-  free(ready);
-  return go_on ? STATUS_OK : fail(STATUS_INTERRUPTED, "the caption was stopped by its reader");
+/* An answer's text as it grows: valid UTF-8, nothing from a blank line on, no blanks at either end. */
+typedef struct {
+  utf8_stream stream;
+  char *text;      /* from the first byte that is not blank */
+  size_t n, solid; /* bytes; up to and with the last that is not blank */
+  size_t shown;    /* handed to on_token */
+  char last;
+  bool closed; /* by a blank line */
+} writing;
+
+static bool is_blank(char byte) { return byte && strchr(" \t\r\n", byte); }
+
+/* Adds a token's text, or with id -1 what is left at the end. */
+static status write_token(writing *w, const visualrwkv *m, int32_t id) {
+  size_t n = 0;
+  const char *bytes = id >= 0 ? tokenizer_bytes(m->words, id, &n) : NULL;
+  char *text = mem_grow(w->text, w->n + UTF8_STREAM_ROOM(n) + 1, 1);
+  if (!text) return STATUS_MEMORY;
+  w->text = text;
+  const char *ready = text + w->n;
+  size_t n_ready =
+      id >= 0 ? utf8_stream_push(&w->stream, bytes, n, text + w->n) : utf8_stream_finish(&w->stream, text + w->n);
+  for (size_t i = 0; i < n_ready && !w->closed; i++) {
+    char byte = ready[i];
+    w->closed = byte == '\n' && w->last == '\n';
+    w->last = byte;
+    if (!byte || (!w->n && is_blank(byte))) continue; /* a zero byte would end the text for its readers */
+    text[w->n++] = byte;
+    if (!is_blank(byte)) w->solid = w->n;
+  }
+  return STATUS_OK;
+}
+
+/* Hands on what is new and cannot be a blank at the end. */
+static status show(writing *w, const caption_options *o) {
+  size_t from = w->shown;
+  w->shown = w->solid;
+  return from == w->solid || o->on_token(o->user, w->text + from, w->solid - from)
+             ? STATUS_OK
+             : fail(STATUS_INTERRUPTED, "the caption was stopped by its reader");
+}
+
+/* --- greedy and sampled ------------------------------------------------------------------------------------------- */
+
+static bool is_end(const decoder *d, int32_t id) { return id == d->m->stop || id == TOKENIZER_END; }
+
+static status stream_token(const decoder *d, writing *w, int32_t id) {
+  status s = write_token(w, d->m, id);
+  return s ? s : show(w, d->o);
 }
 
 static status sample_rows(decoder *d) {
-  utf8_stream stream = {.damage = UTF8_REPLACE};
+  writing w = {.stream = {.damage = UTF8_REPLACE}};
   status s = STATUS_OK;
   rng *random = mem_alloc((size_t)d->rows, sizeof *random);
   if (!random) return STATUS_MEMORY;
@@ -117,22 +156,23 @@ static status sample_rows(decoder *d) {
                                 d->scratch, &log_probability);
       h->ids[h->n++] = id;
       h->log_probability += log_probability;
-      h->done = id == d->m->stop || id == TOKENIZER_END || h->n == d->o->max_tokens;
-      bool is_text = id != d->m->stop && id != TOKENIZER_END;
-      if (d->o->on_token && is_text) s = stream_token(d, &stream, id);
+      h->done = is_end(d, id) || h->n == d->o->max_tokens;
+      if (d->o->on_token && !is_end(d, id)) s = stream_token(d, &w, id);
     }
     if (s || all_done(d)) break;
     s = advance(d);
   }
+  if (!s && d->o->on_token) s = stream_token(d, &w, -1);
+  free(w.text);
   free(random);
   return s;
 }
 
-/* --- beam search (one picture; the rows are the beam) --------------------------------------------------------------------------- */
+/* --- beam search (one picture; the rows are the beam) ------------------------------------------------------------- */
 
 typedef struct {
-  int from;    /* row it continues */
-  int32_t id;  /* -1: a finished hypothesis kept as it is */
+  int from;     /* row it continues */
+  int32_t id;   /* -1: a finished hypothesis kept as it is */
   double score; /* total log probability */
 } candidate;
 
@@ -181,7 +221,7 @@ static status take(decoder *d, decoder *old, const candidate *best, int n) {
     to->done = from->done;
     if (x->id >= 0) {
       to->ids[to->n++] = x->id;
-      to->done = x->id == d->m->stop || x->id == TOKENIZER_END || to->n == d->o->max_tokens;
+      to->done = is_end(d, x->id) || to->n == d->o->max_tokens;
     }
     rwkv6_state_copy_row(&old->state, j, &d->state, x->from);
   }
@@ -209,19 +249,17 @@ static status search_beam(decoder *d) {
   return s;
 }
 
-/* --- results ------------------------------------------------------------------------------------------------------------------- */
+/* --- results ------------------------------------------------------------------------------------------------------ */
 
 static status finish(const decoder *d, const hypothesis *h, caption *out) {
   int n = h->n;
-  if (n && (h->ids[n - 1] == d->m->stop || h->ids[n - 1] == TOKENIZER_END)) n--;
-  *out = (caption){.log_probability = h->log_probability, .tokens = h->n};
-  size_t size;
-  status s = tokenizer_decode(d->m->words, h->ids, (size_t)n, &out->text, &size);
-  if (s) return s;
-  size_t start = strspn(out->text, " \n");
-  memmove(out->text, out->text + start, size - start + 1);
-  for (size -= start; size && strchr(" \n", out->text[size - 1]); size--) out->text[size - 1] = 0;
-  return STATUS_OK;
+  if (n && is_end(d, h->ids[n - 1])) n--;
+  writing w = {.stream = {.damage = UTF8_REPLACE}};
+  status s = STATUS_OK;
+  for (int i = 0; !s && i <= n; i++) s = write_token(&w, d->m, i < n ? h->ids[i] : -1);
+  if (!s) w.text[w.solid] = 0;
+  *out = (caption){.text = w.text, .log_probability = h->log_probability, .tokens = h->n};
+  return s;
 }
 
 static int better(const void *a, const void *b) {
@@ -236,14 +274,14 @@ void captions_free(caption *list, size_t n) {
   }
 }
 
-/* Pictures [first, first+n) with `rows` answers each, of which the best `count` are given. */
+/* `rows` answers a picture, of which the best `count` are given; a search is of one picture. */
 static status caption_some(ctx *c, const visualrwkv *m, const tensor *pixels, const caption_options *o, int rows,
-                           caption *out) {
+                           bool search, caption *out) {
   int B = (int)pixels->dim[0];
   decoder d;
   status s = decoder_new(&d, c, m, o, B * rows);
   if (!s) s = read_pictures(&d, pixels, rows);
-  if (!s) s = o->beam > 1 ? search_beam(&d) : sample_rows(&d);
+  if (!s) s = search ? search_beam(&d) : sample_rows(&d);
   for (int b = 0; !s && b < B; b++) {
     qsort(d.row + b * rows, (size_t)rows, sizeof *d.row, better);
     for (int j = 0; !s && j < o->count; j++) s = finish(&d, &d.row[b * rows + j], &out[b * o->count + j]);
@@ -252,19 +290,23 @@ static status caption_some(ctx *c, const visualrwkv *m, const tensor *pixels, co
   return s;
 }
 
+bool caption_searches(const caption_options *o) {
+  return o->beam > 1 || (o->count > 1 && !(o->sample.temperature > 0));
+}
+
 status caption_pictures(ctx *c, const visualrwkv *m, const tensor *pixels, const caption_options *o, caption *out) {
   size_t B = (size_t)pixels->dim[0], picture = (size_t)tensor_count(pixels) / (B ? B : 1);
   memset(out, 0, B * (size_t)o->count * sizeof *out);
   status s = STATUS_OK;
-  if (o->beam <= 1) {
-    s = caption_some(c, m, pixels, o, o->count, out);
+  if (!caption_searches(o)) {
+    s = caption_some(c, m, pixels, o, o->count, false, out);
   } else {
     int rows = o->beam > o->count ? o->beam : o->count;
     for (size_t b = 0; !s && b < B; b++) {
       tensor one = *pixels;
       one.dim[0] = 1;
       one.data = f32(pixels) + b * picture;
-      s = caption_some(c, m, &one, o, rows, out + b * (size_t)o->count);
+      s = caption_some(c, m, &one, o, rows, true, out + b * (size_t)o->count);
     }
   }
   if (s) captions_free(out, B * (size_t)o->count);

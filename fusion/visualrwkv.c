@@ -13,7 +13,7 @@ static const param_spec rows[] = {
 #define TOWER "vit.image_model."
 #define LM "rwkv."
 
-/* --- declaration --------------------------------------------------------------------------------------------------------------- */
+/* --- declaration -------------------------------------------------------------------------------------------------- */
 
 /* The ids of a prompt part. */
 static status encode(const tokenizer *words, const char *text, int32_t **ids, int *n) {
@@ -74,7 +74,7 @@ void visualrwkv_close(visualrwkv *m) {
   free(m);
 }
 
-/* --- files --------------------------------------------------------------------------------------------------------------------- */
+/* --- files -------------------------------------------------------------------------------------------------------- */
 
 static const char key_system[] = "linnet.system", key_size[] = "linnet.image_size", key_grid[] = "linnet.image_grid",
                   key_scan[] = "linnet.scan", key_tower_scan[] = "linnet.tower_scan",
@@ -133,6 +133,7 @@ status visualrwkv_declare_like(visualrwkv *m, const checkpoint *file) {
 
 status visualrwkv_load(visualrwkv *m, const checkpoint *file) {
   status s = visualrwkv_declare_like(m, file);
+  if (!s) s = params_check(&m->params, file);
   if (!s) s = params_allocate(&m->params);
   return s ? s : params_load(&m->params, file, false, NULL);
 }
@@ -175,7 +176,7 @@ status visualrwkv_save(const visualrwkv *m, const char *path, const params_file 
   return s;
 }
 
-/* --- forward ------------------------------------------------------------------------------------------------------------------- */
+/* --- forward ------------------------------------------------------------------------------------------------------ */
 
 int visualrwkv_image_tokens_count(const visualrwkv *m) { return m->config.image_grid * m->config.image_grid; }
 
@@ -212,7 +213,8 @@ static tensor *repeated(ctx *c, const visualrwkv *m, const int32_t *ids, int n, 
   return rwkv6_embed(c, &m->lm, t);
 }
 
-tensor *visualrwkv_sequence(ctx *c, const visualrwkv *m, tensor *image_tokens, const tensor *answer, rwkv6_state *state) {
+tensor *visualrwkv_sequence(ctx *c, const visualrwkv *m, tensor *image_tokens, const tensor *answer,
+                            rwkv6_state *state) {
   if (!image_tokens) return NULL;
   int64_t B = image_tokens->dim[0], n = m->n_before + image_tokens->dim[1] + m->n_after;
   tensor *parts[4];

@@ -1,12 +1,12 @@
 /* VisualRWKV: an image tower, a projector and an RWKV-6 language model; spec visualrwkv sections 3, 4 and 7.
  *
- *   tokens = pool(tower(pixels)) proj^T;   sequence = emb(before) tokens emb(after) emb(answer);   logits = lm(sequence)
+ *   tokens = pool(tower(pixels)) proj^T;  sequence = emb(before) tokens emb(after) emb(answer);  logits = lm(sequence)
  *
- * The raw projected tokens stand among the raw embeddings; block 0's ln0 applies to all. With the bidirectional scan, odd
- * blocks of the language model read the image's tokens backwards.
+ * The raw projected tokens stand among the raw embeddings; block 0's ln0 applies to all. With the bidirectional scan,
+ * odd blocks of the language model read the image's tokens backwards.
  *
- * A file carries everything: weights under `rwkv.`, `vit.image_model.` and `proj.`, and in its metadata (keys below) the
- * vocabulary, the prompt and what names and shapes cannot tell. */
+ * A file carries everything: weights under `rwkv.`, `vit.image_model.` and `proj.`, and in its metadata (keys below)
+ * the vocabulary, the prompt and what names and shapes cannot tell. */
 #ifndef LINNET_FUSION_VISUALRWKV_H
 #define LINNET_FUSION_VISUALRWKV_H
 
@@ -32,8 +32,8 @@ typedef struct {
   rwkv6 lm;
   tensor *proj; /* [D, tower width] */
   tokenizer *words;
-  char *vocabulary;           /* its text, as the file carries it */
-  char *before, *after;       /* the prompt's text on both sides of the picture */
+  char *vocabulary;     /* its text, as the file carries it */
+  char *before, *after; /* the prompt's text on both sides of the picture */
   int32_t *before_ids, *after_ids;
   int n_before, n_after;
   int32_t stop; /* ends an answer: the token "\n\n" */
@@ -63,6 +63,7 @@ void visualrwkv_normalise(const uint8_t *rgb, size_t n, float *pixels);
 /* pixels f32 [B,S,S,3] -> image tokens [B,g*g,D]. *patches (may be NULL) receives the tower's tokens [B,h*w,width]. */
 tensor *visualrwkv_image_tokens(ctx *c, const visualrwkv *m, const tensor *pixels, tensor **patches);
 /* before + image + after + `answer` ids [B,T] (NULL = none) through the language model's blocks -> [B,all,D]. */
-tensor *visualrwkv_sequence(ctx *c, const visualrwkv *m, tensor *image_tokens, const tensor *answer, rwkv6_state *state);
+tensor *visualrwkv_sequence(ctx *c, const visualrwkv *m, tensor *image_tokens, const tensor *answer,
+                            rwkv6_state *state);
 
 #endif

@@ -81,6 +81,14 @@ char *mem_string(const char *text) {
   return copy;
 }
 
+void *mem_room(void *items, size_t count, size_t *capacity, size_t size) {
+  if (count < *capacity) return items;
+  const size_t wanted = *capacity ? 2 * *capacity : 64;
+  void *grown = mem_grow(items, wanted, size);
+  if (grown) *capacity = wanted;
+  return grown;
+}
+
 static uint64_t mix64(uint64_t x) { /* the finaliser of SplitMix64 */
   x ^= x >> 30;
   x *= 0xbf58476d1ce4e5b9u;

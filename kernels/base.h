@@ -21,7 +21,7 @@ typedef enum {
   STATUS_INTERRUPTED = -6, /* the caller's callback or a signal asked to stop */
 } status;
 
-/* Formats the calling thread's error sentence (no trailing newline) and returns `code`: `return fail(STATUS_IO, ...)`. */
+/* Formats the thread's error sentence (no trailing newline) and returns `code`: `return fail(STATUS_IO, ...)`. */
 status fail(status code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* As fail(), for functions that return pointers: `return fail_null(STATUS_IO, ...)`. */
 void *fail_null(status code, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -35,15 +35,17 @@ status last_status(void);
 bool size_add(size_t a, size_t b, size_t *out);
 bool size_mul(size_t a, size_t b, size_t *out);
 
-/* malloc/calloc/realloc of n items of `size` bytes with an overflow check; NULL with a STATUS_MEMORY sentence on failure.
- * n == 0 gives a valid pointer. Free with free(). */
+/* malloc/calloc/realloc of n items of `size` bytes with an overflow check; NULL with a STATUS_MEMORY sentence on
+ * failure. n == 0 gives a valid pointer. Free with free(). */
 void *mem_alloc(size_t n, size_t size);
 void *mem_zero(size_t n, size_t size);
 void *mem_grow(void *old, size_t n, size_t size); /* `old` stays valid on failure */
 char *mem_string(const char *text);               /* strdup with the same rule */
+/* Room for one item more in an array of `count` that doubles: the array, moved or not; NULL as mem_grow. */
+void *mem_room(void *items, size_t count, size_t *capacity, size_t size);
 
-/* Counter-based random numbers: a pure function of (seed, stream, index), so that any item can be drawn again at any time
- * and in any order. Philox-like quality is not needed; this is SplitMix64 over a mixed key. */
+/* Counter-based random numbers: a pure function of (seed, stream, index), so that any item can be drawn again at any
+ * time and in any order. Philox-like quality is not needed; this is SplitMix64 over a mixed key. */
 uint64_t random_u64(uint64_t seed, uint64_t stream, uint64_t index);
 
 /* A sequential generator for host-side work (scenes, shuffles, initial values). Copying it forks it. */
@@ -52,10 +54,10 @@ typedef struct {
 } rng;
 rng rng_make(uint64_t seed, uint64_t stream);
 uint64_t rng_u64(rng *g);
-uint32_t rng_below(rng *g, uint32_t n);            /* uniform in [0,n), n >= 1, unbiased */
-float rng_uniform(rng *g);                         /* [0,1) */
-float rng_range(rng *g, float low, float high);    /* [low,high) */
-float rng_normal(rng *g);                          /* mean 0, variance 1 */
+uint32_t rng_below(rng *g, uint32_t n);              /* uniform in [0,n), n >= 1, unbiased */
+float rng_uniform(rng *g);                           /* [0,1) */
+float rng_range(rng *g, float low, float high);      /* [low,high) */
+float rng_normal(rng *g);                            /* mean 0, variance 1 */
 void rng_shuffle(rng *g, uint32_t *items, size_t n); /* Fisher-Yates */
 
 /* Monotonic seconds, for progress and benchmarks. */

@@ -119,11 +119,8 @@ static void resample_pass(const resample_record *s, float *x, float *y, bool bac
 static void resample_backward(ctx *c, void *saved) {
   resample_record *s = saved;
   const float *gy = grad_of(s->y);
-  bool acc;
-  float *gx = gy ? grad_target(c, s->x, &acc) : NULL;
-  if (!gx) return;
-  if (!acc) memset(gx, 0, (size_t)tensor_count(s->x) * sizeof *gx);
-  resample_pass(s, gx, (float *)gy, true);
+  float *gx = gy ? grad_sum_target(c, s->x) : NULL;
+  if (gx) resample_pass(s, gx, (float *)gy, true);
 }
 
 tensor *resample(ctx *c, tensor *x, const resample_axis *rows, const resample_axis *columns) {
@@ -145,11 +142,9 @@ typedef struct {
 static void mean_backward(ctx *c, void *saved) {
   mean_record *s = saved;
   const float *gy = grad_of(s->y);
-  bool acc;
-  float *gx = gy ? grad_target(c, s->x, &acc) : NULL;
+  float *gx = gy ? grad_sum_target(c, s->x) : NULL;
   if (!gx) return;
   int64_t B = s->x->dim[0], T = s->x->dim[1], C = s->x->dim[2];
-  if (!acc) memset(gx, 0, (size_t)(B * T * C) * sizeof *gx);
 #pragma omp parallel for schedule(static) if (B > 1)
   for (int64_t b = 0; b < B; b++)
     for (int64_t t = 0; t < T; t++) add_scaled(C, 1.0f / (float)T, gy + b * C, gx + (b * T + t) * C);

@@ -1,6 +1,5 @@
 /* Layer norm and group norm per token: one operator over spans of channels. Spec operators 1.3. */
 #include <assert.h>
-#include <string.h>
 
 #include "kernels/ops.h"
 
@@ -9,20 +8,13 @@ typedef struct {
   size_t groups;
 } norm_record;
 
-static float *parameter_grad(ctx *c, tensor *p) { /* always added to: zero it if it is new */
-  bool acc;
-  float *g = p ? grad_target(c, p, &acc) : NULL;
-  if (g && !acc) memset(g, 0, (size_t)tensor_count(p) * sizeof *g);
-  return g;
-}
-
 static void norm_backward(ctx *c, void *saved) {
   norm_record *s = saved;
   const float *gy = grad_of(s->y);
   if (!gy) return;
   size_t n = (size_t)tensor_last(s->x) / s->groups;
   bool acc = false;
-  float *gx = grad_target(c, s->x, &acc), *gw = parameter_grad(c, s->w), *gb = parameter_grad(c, s->b);
+  float *gx = grad_target(c, s->x, &acc), *gw = grad_sum_target(c, s->w), *gb = grad_sum_target(c, s->b);
   cpu()->norm_backward((size_t)tensor_rows(s->x), s->groups, n, f32(s->x), s->w ? f32(s->w) : NULL, f32(s->mean),
                        f32(s->rstd), gy, gx, acc, gw, gb);
 }

@@ -32,10 +32,8 @@ static void linear_backward(ctx *c, void *saved) {
   float *gw = grad_target(c, s->w, &acc);
   if (gw && s->right) sgemm(true, false, K, N, M, 1, f32(s->x), K, gy, N, acc, gw, N);
   if (gw && !s->right) sgemm(true, false, N, K, M, 1, gy, N, f32(s->x), K, acc, gw, K);
-  float *gb = s->b ? grad_target(c, s->b, &acc) : NULL;
-  if (!gb) return;
-  if (!acc) memset(gb, 0, N * sizeof *gb);
-  cpu()->sum_rows(M, N, gy, gb);
+  float *gb = grad_sum_target(c, s->b);
+  if (gb) cpu()->sum_rows(M, N, gy, gb);
 }
 
 static tensor *linear_any(ctx *c, tensor *x, tensor *w, tensor *b, bool right) {
@@ -98,11 +96,9 @@ typedef struct {
 static void rows_backward(ctx *c, void *saved) {
   rows_record *s = saved;
   const float *gy = grad_of(s->y);
-  bool acc;
-  float *g = gy ? grad_target(c, s->table, &acc) : NULL;
+  float *g = gy ? grad_sum_target(c, s->table) : NULL;
   if (!g) return;
   size_t C = (size_t)tensor_last(s->table), n = (size_t)tensor_rows(s->y);
-  if (!acc) memset(g, 0, (size_t)tensor_count(s->table) * sizeof *g);
   for (size_t i = 0; i < n; i++) /* rows may repeat: added in order, so results do not depend on threads */
     cpu()->axpby(C, 1, gy + i * C, 1, g + (size_t)s->row[i] * C, g + (size_t)s->row[i] * C);
 }

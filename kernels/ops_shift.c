@@ -52,8 +52,7 @@ static void shift_backward(ctx *c, void *saved) {
   bool acc;
   float *gx = grad_target(c, s->x, &acc);
   if (gx) cpu()->shift_rows(B, T, C, s->period, s->n_spans, s->c0, s->c1, s->inverse, gy, NULL, gx, acc);
-  float *gc = s->carry ? grad_target(c, s->carry, &acc) : NULL;
-  if (gc && !acc) memset(gc, 0, B * C * sizeof *gc);
+  float *gc = grad_sum_target(c, s->carry);
   for (size_t b = 0; gc && s->first_token >= 0 && b < B; b++) {
     const float *row = gy + (b * T + (size_t)s->first_token) * C;
     for (size_t i = 0; i < C; i++) gc[b * C + i] += row[i];

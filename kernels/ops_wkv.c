@@ -10,13 +10,6 @@ typedef struct {
   bool both;
 } wkv6_record;
 
-static float *zeroed_grad(ctx *c, tensor *p) {
-  bool acc;
-  float *g = p ? grad_target(c, p, &acc) : NULL;
-  if (g && !acc) memset(g, 0, (size_t)tensor_count(p) * sizeof *g);
-  return g;
-}
-
 /* The kernel has one accumulate flag for all four: a target that is new among ones that are not starts from zero. */
 static void wkv6_backward(ctx *c, void *saved) {
   wkv6_record *s = saved;
@@ -41,7 +34,7 @@ static void wkv6_backward(ctx *c, void *saved) {
   for (int i = 0; i < 4; i++)
     if (g[i] && !acc[i] && (any || (i == 3 && !s->args.w_stride)))
       memset(g[i], 0, (size_t)tensor_count(in[i]) * sizeof(float));
-  float *gu = zeroed_grad(c, s->u), *gs0 = zeroed_grad(c, s->s0);
+  float *gu = grad_sum_target(c, s->u), *gs0 = grad_sum_target(c, s->s0);
   if (gs0 && s->args.s0_stride) { /* written, not added, by the kernel: go through scratch if it holds something */
     tensor *part = tensor_like(c, s->s0);
     if (!part) {

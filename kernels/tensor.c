@@ -201,6 +201,13 @@ float *grad_target(ctx *c, tensor *t, bool *accumulate) {
   return f32(whole->grad) + offset;
 }
 
+float *grad_sum_target(ctx *c, tensor *t) {
+  bool accumulate;
+  float *g = grad_target(c, t, &accumulate);
+  if (g && !accumulate) memset(g, 0, (size_t)tensor_count(t) * sizeof *g);
+  return g;
+}
+
 const float *grad_of(const tensor *t) {
   int64_t offset = 0;
   for (; t->base; t = t->base) offset += t->offset;

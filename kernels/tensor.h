@@ -87,6 +87,8 @@ tensor *track(ctx *c, tensor *y, bool any, backward_step run, const void *record
 /* For backward steps: the gradient buffer of t and whether it already holds something (then add, else write). Returns
  * NULL if t wants no gradient. A step must fill the whole buffer it was given. */
 float *grad_target(ctx *c, tensor *t, bool *accumulate);
+/* The same for steps that only add: what is new is zeroed. */
+float *grad_sum_target(ctx *c, tensor *t);
 /* The incoming gradient of an output, or NULL if nothing used it. */
 const float *grad_of(const tensor *t);
 

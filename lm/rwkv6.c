@@ -14,12 +14,14 @@ enum { V = 1, D, F, H, N, MIX5, MIX, DECAY, SIZES }; /* what a negative dimensio
 #define MAA(i) (offsetof(rwkv6_block, att.maa) + (i) * sizeof(tensor *))
 #define FFN(field) offsetof(rwkv6_block, ffn.field)
 
+/* clang-format off */
 static const param_spec rows[] = {
     {"emb.weight", offsetof(rwkv6, emb), {-V, -D}, PARAM_EMBEDDING, init_uniform, 1e-4f, PARAM_QUANTIZABLE, 0},
     {"ln_out.weight", offsetof(rwkv6, ln_out_weight), {-D}, PARAM_NORM, init_constant, 1, 0, 0},
     {"ln_out.bias", offsetof(rwkv6, ln_out_bias), {-D}, PARAM_NORM, init_constant, 0, 0, 0},
     {"head.weight", offsetof(rwkv6, head), {-V, -D}, PARAM_MATRIX, init_orthogonal, 0.5f, PARAM_QUANTIZABLE, 0},
-    {"blocks.%d.ln0.weight", offsetof(rwkv6_block, ln0_weight), {-D}, PARAM_NORM, init_constant, 1, PARAM_FIRST_BLOCK, 0},
+    {"blocks.%d.ln0.weight", offsetof(rwkv6_block, ln0_weight), {-D}, PARAM_NORM, init_constant, 1,
+     PARAM_FIRST_BLOCK, 0},
     {"blocks.%d.ln0.bias", offsetof(rwkv6_block, ln0_bias), {-D}, PARAM_NORM, init_constant, 0, PARAM_FIRST_BLOCK, 0},
     {"blocks.%d.ln1.weight", offsetof(rwkv6_block, ln1_weight), {-D}, PARAM_NORM, init_constant, 1, 0, 0},
     {"blocks.%d.ln1.bias", offsetof(rwkv6_block, ln1_bias), {-D}, PARAM_NORM, init_constant, 0, 0, 0},
@@ -37,7 +39,8 @@ static const param_spec rows[] = {
     {"blocks.%d.att.time_decay_w1", ATT(decay_w1), {-D, -DECAY}, PARAM_LOW_RANK, init_constant, 0, 0, 0},
     {"blocks.%d.att.time_decay_w2", ATT(decay_w2), {-DECAY, -D}, PARAM_LOW_RANK, init_uniform, 0.01f, 0, 0},
     {"blocks.%d.att.time_faaaa", ATT(bonus), {-H, -N}, PARAM_BONUS, init_bonus, 0, 0, 0},
-    {"blocks.%d.att.receptance.weight", ATT(receptance), {-D, -D}, PARAM_MATRIX, init_orthogonal, 1, PARAM_QUANTIZABLE, 0},
+    {"blocks.%d.att.receptance.weight", ATT(receptance), {-D, -D}, PARAM_MATRIX, init_orthogonal, 1,
+     PARAM_QUANTIZABLE, 0},
     {"blocks.%d.att.key.weight", ATT(key), {-D, -D}, PARAM_MATRIX, init_orthogonal, 0.1f, PARAM_QUANTIZABLE, 0},
     {"blocks.%d.att.value.weight", ATT(value), {-D, -D}, PARAM_MATRIX, init_orthogonal, 1, PARAM_QUANTIZABLE, 0},
     {"blocks.%d.att.gate.weight", ATT(gate), {-D, -D}, PARAM_MATRIX, init_orthogonal, 0.1f, PARAM_QUANTIZABLE, 0},
@@ -47,9 +50,11 @@ static const param_spec rows[] = {
     {"blocks.%d.ffn.time_maa_k", FFN(mix_k), {1, 1, -D}, PARAM_MIX, init_maa_ffn, 0, 0, 0},
     {"blocks.%d.ffn.time_maa_r", FFN(mix_r), {1, 1, -D}, PARAM_MIX, init_maa_ffn, 0, 0, 0},
     {"blocks.%d.ffn.key.weight", FFN(key), {-F, -D}, PARAM_MATRIX, init_orthogonal, 1, PARAM_QUANTIZABLE, 0},
-    {"blocks.%d.ffn.receptance.weight", FFN(receptance), {-D, -D}, PARAM_MATRIX, init_constant, 0, PARAM_QUANTIZABLE, 0},
+    {"blocks.%d.ffn.receptance.weight", FFN(receptance), {-D, -D}, PARAM_MATRIX, init_constant, 0,
+     PARAM_QUANTIZABLE, 0},
     {"blocks.%d.ffn.value.weight", FFN(value), {-D, -F}, PARAM_MATRIX, init_constant, 0, PARAM_QUANTIZABLE, 0},
 };
+/* clang-format on */
 enum { ROWS = sizeof rows / sizeof *rows };
 
 status rwkv6_config_check(const rwkv6_config *k) {
@@ -67,9 +72,10 @@ status rwkv6_new(rwkv6 *m, const rwkv6_config *config, const char *prefix, param
   status s = rwkv6_config_check(config);
   if (s) return s;
   if (!(m->block = mem_zero((size_t)config->n_layer, sizeof *m->block))) return STATUS_MEMORY;
-  const int64_t sizes[SIZES] = {[V] = config->vocab_size, [D] = config->n_embd, [F] = config->dim_ffn,
-                                [H] = config->n_embd / config->head_size, [N] = config->head_size,
-                                [MIX5] = 5 * config->rank_mix, [MIX] = config->rank_mix, [DECAY] = config->rank_decay};
+  const int64_t sizes[SIZES] = {[V] = config->vocab_size, [D] = config->n_embd,
+                                [F] = config->dim_ffn,    [H] = config->n_embd / config->head_size,
+                                [N] = config->head_size,  [MIX5] = 5 * config->rank_mix,
+                                [MIX] = config->rank_mix, [DECAY] = config->rank_decay};
   s = params_declare(set, prefix, rows, ROWS, -1, config->n_layer, sizes, m);
   for (int i = 0; !s && i < config->n_layer; i++)
     s = params_declare(set, prefix, rows, ROWS, i, config->n_layer, sizes, &m->block[i]);
@@ -89,13 +95,19 @@ status rwkv6_config_read(rwkv6_config *config, const checkpoint *file, const cha
   if (!s) s = checkpoint_shape(file, prefix, "blocks.0.att.time_maa_w2", 3, w2);
   if (!s) s = checkpoint_shape(file, prefix, "blocks.0.att.time_decay_w1", 2, decay);
   if (s) return s;
-  *config = (rwkv6_config){.n_layer = checkpoint_blocks(file, prefix, "blocks."), .n_embd = (int)emb[1],
-                           .dim_ffn = (int)key[0], .head_size = (int)bonus[1], .vocab_size = (int)emb[0],
-                           .rank_mix = (int)w2[1], .rank_decay = (int)decay[1]};
-  return rwkv6_config_check(config);
+  *config = (rwkv6_config){
+      .n_layer = checkpoint_blocks(file, prefix, "blocks."),
+      .n_embd = (int)emb[1],
+      .dim_ffn = (int)key[0],
+      .head_size = (int)bonus[1],
+      .vocab_size = (int)emb[0],
+      .rank_mix = (int)w2[1],
+      .rank_decay = (int)decay[1],
+  };
+  return rwkv6_config_check(config) ? fail_within("%s", checkpoint_path(file)) : STATUS_OK;
 }
 
-/* --- state --------------------------------------------------------------------------------------------------------------------- */
+/* --- state -------------------------------------------------------------------------------------------------------- */
 
 /* Memory: per layer att_x [B,D], ffn_x [B,D], wkv [B,H,N,N]. */
 static size_t layer_floats(const rwkv6_state *s) {
@@ -106,7 +118,13 @@ static size_t layer_floats(const rwkv6_state *s) {
 size_t rwkv6_state_size(const rwkv6_state *s) { return (size_t)s->n_layer * layer_floats(s); }
 
 status rwkv6_state_new(rwkv6_state *s, const rwkv6_config *config, int batch) {
-  *s = (rwkv6_state){config->n_layer, batch, config->n_embd, config->n_embd / config->head_size, config->head_size, NULL};
+  *s = (rwkv6_state){
+      .n_layer = config->n_layer,
+      .batch = batch,
+      .n_embd = config->n_embd,
+      .heads = config->n_embd / config->head_size,
+      .head_size = config->head_size,
+  };
   s->memory = mem_zero(rwkv6_state_size(s), sizeof *s->memory);
   return s->memory ? STATUS_OK : STATUS_MEMORY;
 }
@@ -136,10 +154,9 @@ void rwkv6_state_copy_row(rwkv6_state *to, int to_row, const rwkv6_state *from, 
 static rwkv6_carry state_layer(ctx *c, const rwkv6_state *s, int layer) {
   size_t n;
   const int64_t B = s->batch, wkv[4] = {B, s->heads, s->head_size, s->head_size};
-  return (rwkv6_carry){
-      .att_x = tensor_wrap(c, DTYPE_F32, state_part(s, layer, 0, &n), 2, (int64_t[]){B, s->n_embd}),
-      .ffn_x = tensor_wrap(c, DTYPE_F32, state_part(s, layer, 1, &n), 2, (int64_t[]){B, s->n_embd}),
-      .wkv = tensor_wrap(c, DTYPE_F32, state_part(s, layer, 2, &n), 4, wkv)};
+  return (rwkv6_carry){.att_x = tensor_wrap(c, DTYPE_F32, state_part(s, layer, 0, &n), 2, (int64_t[]){B, s->n_embd}),
+                       .ffn_x = tensor_wrap(c, DTYPE_F32, state_part(s, layer, 1, &n), 2, (int64_t[]){B, s->n_embd}),
+                       .wkv = tensor_wrap(c, DTYPE_F32, state_part(s, layer, 2, &n), 4, wkv)};
 }
 
 /* Keeps the last visited token's row of z [B,T,D] as the next call's carry. */
@@ -149,7 +166,7 @@ static void keep_last(tensor *carry, const tensor *z, const scan_order *order) {
   for (size_t b = 0; b < B; b++) memcpy(f32(carry) + b * width, f32(z) + (b * T + last) * width, width * sizeof(float));
 }
 
-/* --- forward ------------------------------------------------------------------------------------------------------------------- */
+/* --- forward ------------------------------------------------------------------------------------------------------ */
 
 static tensor *block_forward(ctx *c, const rwkv6 *m, int i, tensor *x, const scan_order *order, rwkv6_carry *carry) {
   const rwkv6_block *p = &m->block[i];
@@ -171,7 +188,7 @@ static tensor *block_forward(ctx *c, const rwkv6 *m, int i, tensor *x, const sca
 }
 
 tensor *rwkv6_forward(ctx *c, const rwkv6 *m, tensor *x, const scan_order *const *order, rwkv6_state *state) {
-  assert(!state || (!c->recording && x && state->batch == x->dim[0]));
+  assert(!state || !x || (!c->recording && state->batch == x->dim[0]));
   tensor *out = c->recording || !x ? NULL : tensor_like(c, x); /* outlives every block's memory */
   for (int i = 0; x && i < m->config.n_layer; i++) {
     arena_mark mark = arena_here(c->memory);

@@ -44,9 +44,9 @@ size_t rwkv6_state_size(const rwkv6_state *s); /* floats */
 /* Row to_row of `to` becomes row from_row of `from` (forking a hypothesis of a beam). */
 void rwkv6_state_copy_row(rwkv6_state *to, int to_row, const rwkv6_state *from, int from_row);
 
-/* Token rows [B,T,D] through ln0 and the blocks, without ln_out and head. `order` has one scan order per layer (NULL = all
- * as stored): VisualRWKV's scans. `state` (may be NULL = zero start, nothing kept) is read and left as the state after the
- * last token; not while recording. Without recording, memory does not grow with depth. */
+/* Token rows [B,T,D] through ln0 and the blocks, without ln_out and head. `order` has one scan order per layer (NULL =
+ * all as stored): VisualRWKV's scans. `state` (may be NULL = zero start, nothing kept) is read and left as the state
+ * after the last token; not while recording. Without recording, memory does not grow with depth. */
 tensor *rwkv6_forward(ctx *c, const rwkv6 *m, tensor *x, const scan_order *const *order, rwkv6_state *state);
 /* ids i32 [B,T] -> [B,T,D]. */
 tensor *rwkv6_embed(ctx *c, const rwkv6 *m, const tensor *ids);

@@ -49,9 +49,9 @@ int32_t sample_token(const float *logits, int n, const sample_options *o, rng *r
     float *p = scratch;
     for (int i = 0; i < n; i++) p[i] = (float)exp(logits[i] - total);
     float cut = cut_of(p, n, o, scratch + n);
-    double sum = 0;
+    double sum = 0, top = p[chosen]; /* powers of the ratio to it do not vanish at low temperatures */
     for (int i = 0; i < n; i++) {
-      p[i] = p[i] < cut ? 0 : (float)pow(p[i], 1 / (double)o->temperature);
+      p[i] = p[i] < cut ? 0 : (float)pow(p[i] / top, 1 / (double)o->temperature);
       sum += p[i];
     }
     double at = rng_uniform(random) * sum;

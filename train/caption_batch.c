@@ -20,7 +20,8 @@ status caption_batch_new(caption_batch *b, const visualrwkv *m, int labels, int 
   b->row = mem_alloc(B * CAPTION_TOKENS, sizeof(int32_t));
   b->target = mem_alloc(B * CAPTION_TOKENS, sizeof(int32_t));
   b->weight = mem_alloc(B * CAPTION_TOKENS, sizeof(float));
-  bool ok = b->scene && b->pixels && b->patch_target && b->patch_weight && b->answer && b->row && b->target && b->weight;
+  bool ok =
+      b->scene && b->pixels && b->patch_target && b->patch_weight && b->answer && b->row && b->target && b->weight;
   for (size_t i = 0; ok && i < B * P; i++) b->patch_weight[i] = 1 / (float)(B * P);
   return ok ? STATUS_OK : STATUS_MEMORY;
 }
@@ -67,8 +68,8 @@ static int answer_tokens(const visualrwkv *m, const char *caption, int32_t *ids)
   return (int)tokens + 1;
 }
 
-status caption_batch_make(caption_batch *b, const visualrwkv *m, const object_set *objects, const scene_options *options,
-                          uint64_t seed, uint64_t first) {
+status caption_batch_make(caption_batch *b, const visualrwkv *m, const object_set *objects,
+                          const scene_options *options, uint64_t seed, uint64_t first) {
   int B = b->batch, side = patches_a_side(m), prompt = m->n_before + visualrwkv_image_tokens_count(m) + m->n_after;
   size_t image_floats = (size_t)m->config.image_size * (size_t)m->config.image_size * 3;
   status result = STATUS_OK;

@@ -31,7 +31,7 @@ typedef struct {
   eval_case *item;
 } evaluation;
 
-/* --- what is shown --------------------------------------------------------------------------------------------------------------- */
+/* --- what is shown ------------------------------------------------------------------------------------------------ */
 
 /* Streams of random numbers that training, which uses its seed as it is, does not share. */
 static uint64_t scene_seed(const eval_options *o) { return random_u64(o->seed, 0x6576616c, (uint64_t)o->set); }
@@ -46,7 +46,8 @@ static status choose_pictures(evaluation *e) {
     if (object_kind_at(e->objects, p->kind)->held_out == (e->o->set == EVAL_KINDS)) e->picture[e->n++] = list[i];
   }
   if (e->o->limit > 0 && e->o->limit < e->n) e->n = e->o->limit;
-  return e->n ? STATUS_OK : fail(STATUS_FORMAT, "%s: no picture for the set '%s'", e->o->objects, eval_set_name(e->o->set));
+  return e->n ? STATUS_OK
+              : fail(STATUS_FORMAT, "%s: no picture for the set '%s'", e->o->objects, eval_set_name(e->o->set));
 }
 
 static status make_scene(const evaluation *e, int i, scene *s) {
@@ -66,7 +67,7 @@ static status keep_truth(eval_case *x, const scene *s) {
   return (x->truth = mem_string(s->caption)) ? STATUS_OK : STATUS_MEMORY;
 }
 
-/* --- captions -------------------------------------------------------------------------------------------------------------------- */
+/* --- captions ----------------------------------------------------------------------------------------------------- */
 
 /* Captions every item; with `blank`, of pictures left white. said[i] is the caller's to free. */
 static status caption_all(evaluation *e, bool blank, char **said, int *done, int all) {
@@ -135,7 +136,7 @@ static status most_frequent(const evaluation *e, char out[SCENE_MAX_CAPTION]) {
   return result;
 }
 
-/* --- scores ---------------------------------------------------------------------------------------------------------------------- */
+/* --- scores ------------------------------------------------------------------------------------------------------- */
 
 static status score(const evaluation *e, char *const *said, eval_scores *out) {
   caption_tally tally = {0};
@@ -151,9 +152,17 @@ static status score(const evaluation *e, char *const *said, eval_scores *out) {
   }
   if (!s) s = caption_metrics(cases, (size_t)e->n, &corpus, NULL);
   caption_content content = caption_tally_scores(&tally);
-  *out = (eval_scores){.recall = content.recall, .precision = content.precision, .colour = content.colour_accuracy,
-                       .count = content.count_accuracy, .cider = corpus.cider, .bleu4 = corpus.bleu[3],
-                       .rouge = corpus.rouge_l, .colours = (int)tally.colours, .counts = (int)tally.counts};
+  *out = (eval_scores){
+      .recall = content.recall,
+      .precision = content.precision,
+      .colour = content.colour_accuracy,
+      .count = content.count_accuracy,
+      .cider = corpus.cider,
+      .bleu4 = corpus.bleu[3],
+      .rouge = corpus.rouge_l,
+      .colours = (int)tally.colours,
+      .counts = (int)tally.counts,
+  };
   for (int i = 0; words && i < e->n; i++) free(words[i]);
   free(words);
   free(cases);

@@ -24,8 +24,7 @@ struct caption_lexicon {
   size_t longest; /* words of the longest phrase */
 };
 
-/* -- Words of a text ------------------------------------------------------------------------------------------------
- */
+/* -- Words of a text ----------------------------------------------------------------------------------------------- */
 
 #define WORD_MAX 64 /* longer ones are cut: no word of the tables is nearly as long */
 
@@ -62,8 +61,7 @@ static uint32_t number_of(const char *word, size_t n) {
   return value;
 }
 
-/* -- The lexicon ----------------------------------------------------------------------------------------------------
- */
+/* -- The lexicon --------------------------------------------------------------------------------------------------- */
 
 /* Words after which a count or colour said before no longer applies. */
 static const char *const breaking[] = {"and",    "or",    "but",     "with", "without", "of",      "on",      "in",
@@ -160,8 +158,7 @@ failed:
   return NULL;
 }
 
-/* -- Reading --------------------------------------------------------------------------------------------------------
- */
+/* -- Reading ------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
   uint32_t *word; /* numbers in the lexicon, INTERN_NONE for an unknown word */
@@ -246,8 +243,7 @@ status caption_read(const caption_lexicon *lexicon, const char *caption, caption
   return list ? STATUS_OK : STATUS_MEMORY;
 }
 
-/* -- Judging --------------------------------------------------------------------------------------------------------
- */
+/* -- Judging ------------------------------------------------------------------------------------------------------- */
 
 static bool has_kind(const caption_mention *list, size_t n, uint32_t kind) {
   for (size_t i = 0; i < n; i++)

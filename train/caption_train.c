@@ -14,15 +14,36 @@
 #include "train/optimizer.h"
 
 caption_train_options caption_train_defaults(void) {
-  return (caption_train_options){.steps = 10000, .batch = 32, .rate = 1.5e-3, .rate_final = 1e-5, .warmup = 200,
-                                 .weight_decay = 0.02, .clip = 1, .beta1 = 0.9, .beta2 = 0.98, .patch_weight = 0.2,
-                                 .max_objects = 4, .save_every = 200, .image_size = 64, .patch = 8, .image_grid = 4,
-                                 .tower_width = 192, .tower_depth = 6, .tower_hidden = 768, .lm_width = 192,
-                                 .lm_depth = 4, .lm_hidden = 544, .head_size = 64, .rank_mix = 16, .rank_decay = 32,
-                                 .vocabulary = 3000};
+  return (caption_train_options){
+      .steps = 10000,
+      .batch = 32,
+      .rate = 1.5e-3,
+      .rate_final = 1e-5,
+      .warmup = 200,
+      .weight_decay = 0.02,
+      .clip = 1,
+      .beta1 = 0.9,
+      .beta2 = 0.98,
+      .patch_weight = 0.2,
+      .max_objects = 4,
+      .save_every = 200,
+      .image_size = 64,
+      .patch = 8,
+      .image_grid = 4,
+      .tower_width = 192,
+      .tower_depth = 6,
+      .tower_hidden = 768,
+      .lm_width = 192,
+      .lm_depth = 4,
+      .lm_hidden = 544,
+      .head_size = 64,
+      .rank_mix = 16,
+      .rank_decay = 32,
+      .vocabulary = 3000,
+  };
 }
 
-/* --- the model under training: the captioner and the patch classifier -------------------------------------------------------- */
+/* --- the model under training: the captioner and the patch classifier --------------------------------------------- */
 
 typedef struct {
   tensor *weight, *bias; /* [labels, tower width], [labels] */
@@ -30,12 +51,14 @@ typedef struct {
 
 enum { LABELS = 1, WIDTH, HEAD_SIZES };
 /* A label is rare: the bias starts where its probability is about 1/500. */
+/* clang-format off */
 static const param_spec head_rows[] = {
-    {"patch_labels.weight", offsetof(patch_head, weight), {-LABELS, -WIDTH}, PARAM_MATRIX, init_fan_in, 0, PARAM_TRAINING,
-     LAYOUT_SAME},
-    {"patch_labels.bias", offsetof(patch_head, bias), {-LABELS}, PARAM_BIAS, init_constant, -6, PARAM_TRAINING,
-     LAYOUT_SAME},
+    {"patch_labels.weight", offsetof(patch_head, weight), {-LABELS, -WIDTH}, PARAM_MATRIX, init_fan_in, 0,
+     PARAM_TRAINING, LAYOUT_SAME},
+    {"patch_labels.bias", offsetof(patch_head, bias), {-LABELS}, PARAM_BIAS, init_constant, -6,
+     PARAM_TRAINING, LAYOUT_SAME},
 };
+/* clang-format on */
 
 typedef struct {
   caption_train_options o;
@@ -52,13 +75,14 @@ typedef struct {
 
 static const char before_text[] = "User: ", after_text[] = "\nDescribe the picture.\n\nAssistant:";
 
-/* The vocabulary of the captions: the prompt's pieces, every trained kind's words, and the words of generated captions. */
+/* The vocabulary: the prompt's pieces, every trained kind's words, and the words of generated captions. */
 static status make_vocabulary(const trainer *t, char **text) {
   enum { CAPTIONS = 4000 };
   static const char *const pieces[] = {before_text, "\nDescribe the picture.", "\n\nAssistant:", "\n\n"};
   vocabulary_builder *v = vocabulary_builder_new();
   status s = v ? STATUS_OK : last_status();
-  for (size_t i = 0; !s && i < sizeof pieces / sizeof *pieces; i++) s = vocabulary_add_piece(v, pieces[i], strlen(pieces[i]));
+  for (size_t i = 0; !s && i < sizeof pieces / sizeof *pieces; i++)
+    s = vocabulary_add_piece(v, pieces[i], strlen(pieces[i]));
   for (uint32_t k = 0; !s && t->objects && k < object_kinds(t->objects); k++) {
     const object_kind *kind = object_kind_at(t->objects, k);
     char phrase[SCENE_MAX_CAPTION];
@@ -94,13 +118,27 @@ static status declare_fresh(trainer *t) {
   status s = make_vocabulary(t, &vocabulary);
   if (s) return s;
   const visualrwkv_config config = {
-      .lm = {.n_layer = o->lm_depth, .n_embd = o->lm_width, .dim_ffn = o->lm_hidden, .head_size = o->head_size,
-             .vocab_size = t->objects ? largest_id(vocabulary) : o->vocabulary + 1, .rank_mix = o->rank_mix, .rank_decay = o->rank_decay},
-      .tower = {.depth = o->tower_depth, .width = o->tower_width, .hidden = o->tower_hidden, .head_size = o->head_size,
-                .patch = o->patch, .grid_h = o->patch > 0 ? o->image_size / o->patch : 0,
-                .grid_w = o->patch > 0 ? o->image_size / o->patch : 0, .rank_mix = o->rank_mix,
-                .rank_decay = o->rank_decay, .alternate_scan = true},
-      .image_size = o->image_size, .image_grid = o->image_grid, .bidirectional = true};
+      .lm = {.n_layer = o->lm_depth,
+             .n_embd = o->lm_width,
+             .dim_ffn = o->lm_hidden,
+             .head_size = o->head_size,
+             .vocab_size = t->objects ? largest_id(vocabulary) : o->vocabulary + 1,
+             .rank_mix = o->rank_mix,
+             .rank_decay = o->rank_decay},
+      .tower = {.depth = o->tower_depth,
+                .width = o->tower_width,
+                .hidden = o->tower_hidden,
+                .head_size = o->head_size,
+                .patch = o->patch,
+                .grid_h = o->patch > 0 ? o->image_size / o->patch : 0,
+                .grid_w = o->patch > 0 ? o->image_size / o->patch : 0,
+                .rank_mix = o->rank_mix,
+                .rank_decay = o->rank_decay,
+                .alternate_scan = true},
+      .image_size = o->image_size,
+      .image_grid = o->image_grid,
+      .bidirectional = true,
+  };
   s = visualrwkv_declare(&t->model, &config, vocabulary, before_text, after_text);
   free(vocabulary);
   return s;
@@ -111,7 +149,7 @@ static status declare_head(trainer *t) {
   return params_declare(&t->model.params, "", head_rows, sizeof head_rows / sizeof *head_rows, -1, 1, sizes, &t->head);
 }
 
-/* --- checkpoints ----------------------------------------------------------------------------------------------------------------- */
+/* --- checkpoints -------------------------------------------------------------------------------------------------- */
 
 /* The options that decide a run's course, by name: written to the checkpoint's metadata and read back on resuming. */
 typedef struct {
@@ -120,12 +158,14 @@ typedef struct {
   enum { INTEGER, LONG_INTEGER, NUMBER } type;
 } option_row;
 
+/* clang-format off */
 #define OPTION(name, type) {"linnet.train." #name, offsetof(caption_train_options, name), type}
 static const option_row option_rows[] = {
-    OPTION(steps, LONG_INTEGER), OPTION(batch, INTEGER),        OPTION(rate, NUMBER),         OPTION(rate_final, NUMBER),
-    OPTION(warmup, LONG_INTEGER), OPTION(weight_decay, NUMBER), OPTION(clip, NUMBER),         OPTION(beta1, NUMBER),
-    OPTION(beta2, NUMBER),       OPTION(patch_weight, NUMBER),  OPTION(max_objects, INTEGER), OPTION(seed, LONG_INTEGER),
+    OPTION(steps, LONG_INTEGER), OPTION(batch, INTEGER), OPTION(rate, NUMBER), OPTION(rate_final, NUMBER),
+    OPTION(warmup, LONG_INTEGER), OPTION(weight_decay, NUMBER), OPTION(clip, NUMBER), OPTION(beta1, NUMBER),
+    OPTION(beta2, NUMBER), OPTION(patch_weight, NUMBER), OPTION(max_objects, INTEGER), OPTION(seed, LONG_INTEGER),
 };
+/* clang-format on */
 enum { OPTION_ROWS = sizeof option_rows / sizeof *option_rows, OPTION_TEXT = 40 };
 static const char key_step[] = "linnet.train.step";
 
@@ -138,7 +178,8 @@ static void option_text(const caption_train_options *o, const option_row *row, c
 
 static status option_parse(caption_train_options *o, const option_row *row, const checkpoint *file) {
   const char *text = checkpoint_metadata(file, row->name);
-  if (!text) return fail(STATUS_FORMAT, "%s: no '%s' in it: not a training checkpoint", checkpoint_path(file), row->name);
+  if (!text)
+    return fail(STATUS_FORMAT, "%s: no '%s' in it: not a training checkpoint", checkpoint_path(file), row->name);
   char *field = (char *)o + row->field, *end;
   if (row->type == NUMBER) {
     *(double *)(void *)field = strtod(text, &end);
@@ -166,8 +207,11 @@ static status save_checkpoint(const trainer *t) {
   param_buffer moments[ADAMW_BUFFERS];
   adamw_buffers(&t->optimizer, moments);
   return visualrwkv_save(&t->model, t->file,
-                         &(params_file){.type = CHECKPOINT_F32, .training = true, .n_metadata = OPTION_ROWS + 1,
-                                        .metadata = (const char *const(*)[2])pairs, .n_buffers = ADAMW_BUFFERS,
+                         &(params_file){.type = CHECKPOINT_F32,
+                                        .training = true,
+                                        .n_metadata = OPTION_ROWS + 1,
+                                        .metadata = (const char *const(*)[2])pairs,
+                                        .n_buffers = ADAMW_BUFFERS,
                                         .buffers = moments});
 }
 
@@ -178,15 +222,19 @@ static status save_model(const trainer *t) {
   return visualrwkv_save(&t->model, path, &(params_file){.type = CHECKPOINT_F16});
 }
 
-/* --- beginning ------------------------------------------------------------------------------------------------------------------- */
+/* --- beginning ---------------------------------------------------------------------------------------------------- */
 
 static status prepare_optimizer(trainer *t) {
   const caption_train_options *o = &t->o;
   status s = params_want_grads(&t->model.params, true);
   return s ? s
            : adamw_new(&t->optimizer, &t->model.params,
-                       &(adamw_options){.beta1 = o->beta1, .beta2 = o->beta2, .eps = 1e-8,
-                                        .weight_decay = o->weight_decay, .clip = o->clip, .recipe = &recipe_rwkv6});
+                       &(adamw_options){.beta1 = o->beta1,
+                                        .beta2 = o->beta2,
+                                        .eps = 1e-8,
+                                        .weight_decay = o->weight_decay,
+                                        .clip = o->clip,
+                                        .recipe = &recipe_rwkv6});
 }
 
 static status check_options(const caption_train_options *o) {
@@ -280,7 +328,7 @@ static void end(trainer *t) {
   free(t->file);
 }
 
-/* --- steps ----------------------------------------------------------------------------------------------------------------------- */
+/* --- steps -------------------------------------------------------------------------------------------------------- */
 
 /* loss = cross entropy of the captions + patch_weight * multi-label loss of the patches */
 static status losses(trainer *t, double *caption_loss, double *patch_loss) {
@@ -319,8 +367,10 @@ static double step_flops(const trainer *t) {
     const param *p = &m->params.item[i];
     if (p->spec->class != PARAM_MATRIX && p->spec->class != PARAM_LOW_RANK) continue;
     bool tower = !strncmp(p->name, "vit.", 4) || !strncmp(p->name, "patch_labels.", 13);
-    double rows = tower ? patches : p->value == m->lm.head ? t->batch.rows
-                  : p->value == m->proj ? B * visualrwkv_image_tokens_count(m) : sequence;
+    double rows = tower                    ? patches
+                  : p->value == m->lm.head ? t->batch.rows
+                  : p->value == m->proj    ? B * visualrwkv_image_tokens_count(m)
+                                           : sequence;
     total += (p->spec->layout == LAYOUT_PATCH ? 4 : 6) * rows * (double)tensor_count(p->value);
   }
   return total;
@@ -339,10 +389,10 @@ static status learn(trainer *t, train_progress *p) {
 
 static status train_step(trainer *t, train_progress *p) {
   const caption_train_options *o = &t->o;
-  const scene_options scenes = {.size = t->model.config.image_size, .pictures = SPLIT_TRAIN,
-                                .max_objects = o->max_objects, .augment = true};
-  status s = caption_batch_make(&t->batch, &t->model, t->objects, &scenes, o->seed,
-                                (uint64_t)t->step * (uint64_t)o->batch);
+  const scene_options scenes = {
+      .size = t->model.config.image_size, .pictures = SPLIT_TRAIN, .max_objects = o->max_objects, .augment = true};
+  status s =
+      caption_batch_make(&t->batch, &t->model, t->objects, &scenes, o->seed, (uint64_t)t->step * (uint64_t)o->batch);
   return s ? s : learn(t, p);
 }
 
@@ -393,7 +443,7 @@ status caption_train(const caption_train_options *options) {
   return s;
 }
 
-/* --- benchmark ------------------------------------------------------------------------------------------------------------------- */
+/* --- benchmark ---------------------------------------------------------------------------------------------------- */
 
 /* Random pictures with answers of usual length. */
 static void fill_batch(trainer *t) {

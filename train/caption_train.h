@@ -16,24 +16,24 @@ typedef struct {
   double loss, patch_loss; /* means since the last report: nats a caption token, nats a patch */
   double grad_norm, rate;  /* of the last step */
   double samples_per_second, seconds_left;
-  double gflops;           /* arithmetic done in matrix products, GFLOP/s */
+  double gflops; /* arithmetic done in matrix products, GFLOP/s */
 } train_progress;
 
 typedef struct {
-  const char *objects; /* the object pack */
-  const char *out;     /* folder for the two files; made if absent */
-  const char *init;    /* warm start: a model or checkpoint whose fitting tensors are taken; NULL = fresh */
-  bool resume;         /* go on from out/checkpoint.safetensors, whose options are taken from the file */
-  int64_t steps;       /* optimizer steps in all */
-  int64_t stop_after;  /* end this run early at that step, leaving a checkpoint (0 = never): for tests and shifts */
-  int batch;           /* scenes a step */
+  const char *objects;     /* the object pack */
+  const char *out;         /* folder for the two files; made if absent */
+  const char *init;        /* warm start: a model or checkpoint whose fitting tensors are taken; NULL = fresh */
+  bool resume;             /* go on from out/checkpoint.safetensors, whose options are taken from the file */
+  int64_t steps;           /* optimizer steps in all */
+  int64_t stop_after;      /* end this run early at that step, leaving a checkpoint (0 = never): for tests and shifts */
+  int batch;               /* scenes a step */
   double rate, rate_final; /* learning rate after warm-up and at the end of the cosine */
   int64_t warmup;          /* steps */
   double weight_decay, clip, beta1, beta2;
-  double patch_weight;  /* of the multi-label loss */
-  int max_objects;      /* 1..4 in a scene */
+  double patch_weight; /* of the multi-label loss */
+  int max_objects;     /* 1..4 in a scene */
   uint64_t seed;
-  int64_t save_every;   /* steps between checkpoints */
+  int64_t save_every; /* steps between checkpoints */
   /* model, unless `init` or `resume` gives it */
   int image_size, patch, image_grid, tower_width, tower_depth, tower_hidden, lm_width, lm_depth, lm_hidden, head_size,
       rank_mix, rank_decay, vocabulary;

@@ -55,8 +55,7 @@ static uint32_t plain(uint32_t c) {
   return is_space(c) ? ' ' : c;
 }
 
-/* -- Writing tokens -------------------------------------------------------------------------------------------------
- */
+/* -- Writing tokens ------------------------------------------------------------------------------------------------ */
 
 static bool is_dropped(const char *token) {
   static const char *const dropped[] = {"''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".",
@@ -100,8 +99,7 @@ static bool one_of(const scanner *s, size_t from, size_t to, const char *const *
   return false;
 }
 
-/* -- Words ----------------------------------------------------------------------------------------------------------
- */
+/* -- Words --------------------------------------------------------------------------------------------------------- */
 
 static size_t letters_end(const scanner *s, size_t i) {
   while (is_letter(at(s, i))) i++;
@@ -198,8 +196,7 @@ static size_t scan_word(scanner *s, size_t from) {
   return end;
 }
 
-/* -- Everything else ------------------------------------------------------------------------------------------------
- */
+/* -- Everything else ----------------------------------------------------------------------------------------------- */
 
 static size_t run_end(const scanner *s, size_t i, const char *set) {
   while (at(s, i) && at(s, i) < 0x80 && strchr(set, (int)at(s, i))) i++;

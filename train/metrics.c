@@ -46,8 +46,7 @@ static void corpus_free(corpus_counts *c) {
   intern_free(c->grams);
 }
 
-/* -- Counting -------------------------------------------------------------------------------------------------------
- */
+/* -- Counting ------------------------------------------------------------------------------------------------------ */
 
 static status add_word(corpus_counts *c, const char *word, size_t n, uint32_t *list, size_t *length) {
   return intern_add(c->words, word, n, &list[(*length)++]);
@@ -169,8 +168,7 @@ static status count_corpus(corpus_counts *c, const caption_case *cases, size_t n
   return count_documents(c, cases, n);
 }
 
-/* -- BLEU (section 10.2) --------------------------------------------------------------------------------------------
- */
+/* -- BLEU (section 10.2) ------------------------------------------------------------------------------------------- */
 
 typedef struct {
   double guess[ORDERS], correct[ORDERS], length, reference_length;
@@ -232,8 +230,7 @@ static void bleu_scores(const bleu_counts *b, double out[ORDERS]) {
   }
 }
 
-/* -- ROUGE-L (section 10.3) -----------------------------------------------------------------------------------------
- */
+/* -- ROUGE-L (section 10.3) ---------------------------------------------------------------------------------------- */
 
 /* The length of the longest common subsequence; row: [b->n_sequence + 1]. */
 static size_t common_subsequence(const counted *a, const counted *b, size_t *row) {
@@ -265,8 +262,7 @@ static double rouge_l(const counted *hypothesis, const counted *references, size
   return (1 + beta2) * precision * recall / (recall + beta2 * precision);
 }
 
-/* -- CIDEr-D (section 10.4) -----------------------------------------------------------------------------------------
- */
+/* -- CIDEr-D (section 10.4) ---------------------------------------------------------------------------------------- */
 
 static double weight(const corpus_counts *c, gram g) {
   return g.count * (c->log_images - log(fmax(1, (double)c->df[g.id])));
@@ -318,8 +314,7 @@ static double cider_d(const corpus_counts *c, const counted *hypothesis, const c
   return 10 * total / (ORDERS * (double)n);
 }
 
-/* -- All of it ------------------------------------------------------------------------------------------------------
- */
+/* -- All of it ----------------------------------------------------------------------------------------------------- */
 
 static void score_corpus(const corpus_counts *c, const caption_case *cases, size_t n, metric_scores *corpus,
                          metric_scores *images, uint32_t *most, size_t *row) {

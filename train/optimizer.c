@@ -42,9 +42,9 @@ status adamw_step(adamw *o, double rate, double *norm) {
   for (size_t i = 0; i < set->n; i++) {
     const param *p = &set->item[i];
     const recipe_row *row = &k->recipe->of[p->spec->class];
-    cpu()->adamw((size_t)tensor_count(p->value), (float)(rate * row->rate), (float)k->beta1, (float)k->beta2, (float)k->eps,
-                 row->decay ? (float)k->weight_decay : 0, (float)c1, (float)c2, (float)scale, set->grads + p->first,
-                 o->first + p->first, o->second + p->first, f32(p->value));
+    cpu()->adamw((size_t)tensor_count(p->value), (float)(rate * row->rate), (float)k->beta1, (float)k->beta2,
+                 (float)k->eps, row->decay ? (float)k->weight_decay : 0, (float)c1, (float)c2, (float)scale,
+                 set->grads + p->first, o->first + p->first, o->second + p->first, f32(p->value));
   }
   return STATUS_OK;
 }

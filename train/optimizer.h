@@ -31,8 +31,8 @@ typedef struct {
 
 status adamw_new(adamw *o, param_set *set, const adamw_options *options); /* zero moments */
 void adamw_free(adamw *o);
-/* One step with the set's gradients at the given rate. *norm (may be NULL) receives the gradient's norm before clipping.
- * A gradient that is not finite changes nothing and is STATUS_FORMAT. */
+/* One step with the set's gradients at the given rate. *norm (may be NULL) receives the gradient's norm before
+ * clipping. A gradient that is not finite changes nothing and is STATUS_FORMAT. */
 status adamw_step(adamw *o, double rate, double *norm);
 /* The moments as buffers to be written beside the parameters (params_save) and read back. */
 enum { ADAMW_BUFFERS = 2 };

@@ -12,6 +12,7 @@ enum { D = 1, F, H, N, MIX5, MIX, DECAY, TOKENS, PATCH, SIZES };
 #define MAA(i) (offsetof(image_tower_block, att.maa) + (i) * sizeof(tensor *))
 #define FFN(field) offsetof(image_tower_block, ffn.field)
 
+/* clang-format off */
 static const param_spec rows[] = {
     {"pos_embed", offsetof(image_tower, pos_embed), {1, -TOKENS, -D}, PARAM_POSITION, init_constant, 0, 0, 0},
     {"patch_embed.projection.weight", offsetof(image_tower, patch_weight), {-D, 3, -PATCH, -PATCH}, PARAM_MATRIX,
@@ -21,7 +22,8 @@ static const param_spec rows[] = {
     {"ln1.bias", offsetof(image_tower, ln1_bias), {-D}, PARAM_NORM, init_constant, 0, 0, 0},
     {"layers.%d.ln0.weight", offsetof(image_tower_block, ln0_weight), {-D}, PARAM_NORM, init_constant, 1,
      PARAM_FIRST_BLOCK, 0},
-    {"layers.%d.ln0.bias", offsetof(image_tower_block, ln0_bias), {-D}, PARAM_NORM, init_constant, 0, PARAM_FIRST_BLOCK, 0},
+    {"layers.%d.ln0.bias", offsetof(image_tower_block, ln0_bias), {-D}, PARAM_NORM, init_constant, 0,
+     PARAM_FIRST_BLOCK, 0},
     {"layers.%d.ln1.weight", offsetof(image_tower_block, ln1_weight), {-D}, PARAM_NORM, init_constant, 1, 0, 0},
     {"layers.%d.ln1.bias", offsetof(image_tower_block, ln1_bias), {-D}, PARAM_NORM, init_constant, 0, 0, 0},
     {"layers.%d.ln2.weight", offsetof(image_tower_block, ln2_weight), {-D}, PARAM_NORM, init_constant, 1, 0, 0},
@@ -51,6 +53,7 @@ static const param_spec rows[] = {
     {"layers.%d.ffn.receptance.weight", FFN(receptance), {-D, -D}, PARAM_MATRIX, init_fan_in, 0, PARAM_QUANTIZABLE, 0},
     {"layers.%d.ffn.value.weight", FFN(value), {-D, -F}, PARAM_MATRIX, init_fan_in, 0, PARAM_QUANTIZABLE, 0},
 };
+/* clang-format on */
 enum { ROWS = sizeof rows / sizeof *rows };
 
 status image_tower_config_check(const image_tower_config *k) {
@@ -78,10 +81,18 @@ status image_tower_config_read(image_tower_config *config, const checkpoint *fil
   if ((int64_t)side * side != pos[1])
     return fail(STATUS_UNSUPPORTED, "%s: the position table of %lld entries is not square", checkpoint_path(file),
                 (long long)pos[1]);
-  *config = (image_tower_config){.depth = checkpoint_blocks(file, prefix, "layers."), .width = (int)pos[2],
-                                 .hidden = (int)key[0], .head_size = (int)bonus[1], .patch = (int)patch[2],
-                                 .grid_h = side, .grid_w = side, .rank_mix = (int)w2[1], .rank_decay = (int)decay[1]};
-  return image_tower_config_check(config);
+  *config = (image_tower_config){
+      .depth = checkpoint_blocks(file, prefix, "layers."),
+      .width = (int)pos[2],
+      .hidden = (int)key[0],
+      .head_size = (int)bonus[1],
+      .patch = (int)patch[2],
+      .grid_h = side,
+      .grid_w = side,
+      .rank_mix = (int)w2[1],
+      .rank_decay = (int)decay[1],
+  };
+  return image_tower_config_check(config) ? fail_within("%s", checkpoint_path(file)) : STATUS_OK;
 }
 
 status image_tower_new(image_tower *m, const image_tower_config *config, const char *prefix, param_set *set) {
@@ -89,10 +100,17 @@ status image_tower_new(image_tower *m, const image_tower_config *config, const c
   status s = image_tower_config_check(config);
   if (s) return s;
   if (!(m->block = mem_zero((size_t)config->depth, sizeof *m->block))) return STATUS_MEMORY;
-  const int64_t sizes[SIZES] = {[D] = config->width, [F] = config->hidden, [H] = config->width / config->head_size,
-                                [N] = config->head_size, [MIX5] = 5 * config->rank_mix, [MIX] = config->rank_mix,
-                                [DECAY] = config->rank_decay, [TOKENS] = (int64_t)config->grid_h * config->grid_w,
-                                [PATCH] = config->patch};
+  const int64_t sizes[SIZES] = {
+      [D] = config->width,
+      [F] = config->hidden,
+      [H] = config->width / config->head_size,
+      [N] = config->head_size,
+      [MIX5] = 5 * config->rank_mix,
+      [MIX] = config->rank_mix,
+      [DECAY] = config->rank_decay,
+      [TOKENS] = (int64_t)config->grid_h * config->grid_w,
+      [PATCH] = config->patch,
+  };
   s = params_declare(set, prefix, rows, ROWS, -1, config->depth, sizes, m);
   for (int i = 0; !s && i < config->depth; i++)
     s = params_declare(set, prefix, rows, ROWS, i, config->depth, sizes, &m->block[i]);
@@ -104,7 +122,7 @@ void image_tower_free(image_tower *m) {
   m->block = NULL;
 }
 
-/* --- forward ------------------------------------------------------------------------------------------------------------------- */
+/* --- forward ------------------------------------------------------------------------------------------------------ */
 
 /* The position table for a grid of h x w: as stored, or resized. */
 static tensor *positions(ctx *c, const image_tower *m, int h, int w) {

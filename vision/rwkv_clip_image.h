@@ -36,7 +36,7 @@ status image_tower_config_read(image_tower_config *config, const checkpoint *fil
 status image_tower_new(image_tower *m, const image_tower_config *config, const char *prefix, param_set *set);
 void image_tower_free(image_tower *m);
 
-/* pixels f32 [B,H,W,3], normalised -> tokens [B,h*w,width], row-major, with h = ceil(H/patch); *h and *w receive the grid. */
+/* pixels f32 [B,H,W,3], normalised -> tokens [B,h*w,width], row-major; *h = ceil(H/patch) and *w receive the grid. */
 tensor *image_tower_tokens(ctx *c, const image_tower *m, const tensor *pixels, int *h, int *w);
 
 #endif

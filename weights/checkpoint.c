@@ -1,14 +1,10 @@
 /* Opening, recognising and looking things up, for every container. */
 #include "weights/checkpoint.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "kernels/file.h"
 #include "weights/container.h"
 #include "weights/recognise.h"
 
@@ -49,40 +45,15 @@ checkpoint *checkpoint_parse(const void *data, size_t bytes, const char *name) {
   return NULL;
 }
 
-/* Maps a regular file. O_NONBLOCK: opening a FIFO must not wait for a writer before it can be refused. */
-static status map_file(const char *path, void **mapping, size_t *size) {
-  struct stat info;
-  const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return fail(STATUS_IO, "cannot open %s: %s", path, strerror(errno));
-  status result = STATUS_OK;
-  if (fstat(fd, &info))
-    result = fail(STATUS_IO, "cannot read %s: %s", path, strerror(errno));
-  else if (S_ISDIR(info.st_mode))
-    result = fail(STATUS_IO, "%s is a folder, not a model file", path);
-  else if (!S_ISREG(info.st_mode))
-    result = fail(STATUS_IO, "%s is not a regular file", path);
-  else if (info.st_size == 0)
-    result = fail(STATUS_FORMAT, "%s is empty; this version reads .safetensors", path);
-  else if ((uintmax_t)info.st_size > PTRDIFF_MAX)
-    result = fail(STATUS_MEMORY, "%s is too large to be mapped", path);
-  else {
-    *size = (size_t)info.st_size;
-    *mapping = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (*mapping == MAP_FAILED) result = fail(STATUS_IO, "cannot map %s: %s", path, strerror(errno));
-  }
-  close(fd);
-  return result;
-}
-
 checkpoint *checkpoint_open(const char *path) {
-  void *mapping = NULL;
-  size_t size = 0;
-  if (map_file(path, &mapping, &size)) return NULL;
-  checkpoint *c = checkpoint_parse(mapping, size, path);
+  const void *data;
+  size_t size;
+  if (file_map(path, &data, &size)) return NULL;
+  checkpoint *c = checkpoint_parse(data, size, path);
   if (c)
-    c->mapping = mapping;
+    c->mapped = true;
   else
-    munmap(mapping, size);
+    file_unmap(data, size);
   return c;
 }
 
@@ -93,7 +64,7 @@ void checkpoint_close(checkpoint *c) {
     free(c->strings[i].key);
     free(c->strings[i].value);
   }
-  if (c->mapping) munmap(c->mapping, c->size);
+  if (c->mapped) file_unmap(c->data, c->size);
   free(c->tensors);
   free(c->by_name);
   free(c->strings);
@@ -113,23 +84,12 @@ status checkpoint_check_name(const char *name) {
   return STATUS_OK;
 }
 
-/* Room for one item more in an array that doubles. */
-static bool make_room(void **items, size_t count, size_t *capacity, size_t size) {
-  if (count < *capacity) return true;
-  const size_t wanted = *capacity ? 2 * *capacity : 64;
-  void *grown = mem_grow(*items, wanted, size);
-  if (!grown) return false;
-  *items = grown;
-  *capacity = wanted;
-  return true;
-}
-
 status checkpoint_add(checkpoint *c, const checkpoint_tensor *t) {
   if (checkpoint_check_name(t->name)) return last_status();
-  void *items = c->tensors;
-  const bool room = make_room(&items, c->count, &c->capacity, sizeof *c->tensors);
-  c->tensors = items;
-  char *name = room ? mem_string(t->name) : NULL;
+  checkpoint_tensor *tensors = mem_room(c->tensors, c->count, &c->capacity, sizeof *tensors);
+  if (!tensors) return last_status();
+  c->tensors = tensors;
+  char *name = mem_string(t->name);
   if (!name) return last_status();
   c->tensors[c->count] = *t;
   c->tensors[c->count++].name = name;
@@ -137,10 +97,9 @@ status checkpoint_add(checkpoint *c, const checkpoint_tensor *t) {
 }
 
 status checkpoint_add_metadata(checkpoint *c, const char *key, const char *value) {
-  void *items = c->strings;
-  const bool room = make_room(&items, c->string_count, &c->string_capacity, sizeof *c->strings);
-  c->strings = items;
-  if (!room) return last_status();
+  checkpoint_string *strings = mem_room(c->strings, c->string_count, &c->string_capacity, sizeof *strings);
+  if (!strings) return last_status();
+  c->strings = strings;
   checkpoint_string *s = &c->strings[c->string_count++]; /* closed with the checkpoint, even half made */
   s->value = NULL;
   return (s->key = mem_string(key)) && (s->value = mem_string(value)) ? STATUS_OK : last_status();

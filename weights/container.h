@@ -15,7 +15,7 @@ struct checkpoint {
   const char *container;
   const uint8_t *data; /* the whole file */
   size_t size;
-  void *mapping; /* of `size` bytes, ours to unmap; NULL if the bytes are the caller's */
+  bool mapped; /* by file_map; else the bytes are the caller's */
   checkpoint_tensor *tensors;
   size_t count, capacity;
   const checkpoint_tensor **by_name; /* sorted */

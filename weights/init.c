@@ -28,8 +28,8 @@ void init_fan_in(init_site *s, float *d, int64_t n) {
   for (int64_t i = 0; i < n; i++) d[i] = rng_range(&s->random, -bound, bound);
 }
 
-/* Gram-Schmidt, applied twice for accuracy, to the shorter side's vectors of a Gaussian matrix: row i starts at i*step and
- * its elements lie `stride` apart. The result is the Q whose R has a positive diagonal. */
+/* Gram-Schmidt, applied twice for accuracy, to the shorter side's vectors of a Gaussian matrix: row i starts at i*step
+ * and its elements lie `stride` apart. The result is the Q whose R has a positive diagonal. */
 static void orthonormalise(float *d, int64_t rows, int64_t length, int64_t step, int64_t stride) {
   for (int64_t i = 0; i < rows; i++) {
     float *v = d + i * step;

@@ -1,6 +1,6 @@
 #include "weights/params.h"
 
-#include <assert.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,7 @@ const char *param_class_name(param_class k) {
   return names[k];
 }
 
-/* --- declaration --------------------------------------------------------------------------------------------------------------- */
+/* --- declaration -------------------------------------------------------------------------------------------------- */
 
 /* `prefix` + the row's name with its block number. Owned by the caller. */
 static char *full_name(const char *prefix, const char *name, int block) {
@@ -30,14 +30,13 @@ static char *full_name(const char *prefix, const char *name, int block) {
 
 static status declare_one(param_set *set, const char *prefix, const param_spec *row, int block, int n_blocks,
                           const int64_t *sizes, void *owner) {
-  if (set->n == set->capacity) {
-    size_t capacity = set->capacity ? 2 * set->capacity : 64;
-    param *grown = mem_grow(set->item, capacity, sizeof *grown);
-    if (!grown) return STATUS_MEMORY;
-    set->item = grown;
-    set->capacity = capacity;
-  }
-  param p = {.spec = row, .layer = block < 0 ? 0 : block, .n_layers = n_blocks, .first = set->count,
+  param *items = mem_room(set->item, set->n, &set->capacity, sizeof *items);
+  if (!items) return STATUS_MEMORY;
+  set->item = items;
+  param p = {.spec = row,
+             .layer = block < 0 ? 0 : block,
+             .n_layers = n_blocks,
+             .first = set->count,
              .slot = (tensor **)((char *)owner + row->field)};
   size_t count = 1;
   for (; p.n_dims < PARAM_DIMS && row->dim[p.n_dims]; p.n_dims++) {
@@ -54,8 +53,8 @@ static status declare_one(param_set *set, const char *prefix, const param_spec *
   return STATUS_OK;
 }
 
-status params_declare(param_set *set, const char *prefix, const param_spec *rows, size_t n_rows, int block, int n_blocks,
-                      const int64_t *sizes, void *owner) {
+status params_declare(param_set *set, const char *prefix, const param_spec *rows, size_t n_rows, int block,
+                      int n_blocks, const int64_t *sizes, void *owner) {
   for (size_t i = 0; i < n_rows; i++) {
     bool in_block = strstr(rows[i].name, "%d") != NULL;
     if (in_block != (block >= 0) || ((rows[i].flags & PARAM_FIRST_BLOCK) && block > 0)) continue;
@@ -119,7 +118,7 @@ status params_want_grads(param_set *set, bool want) {
 
 void params_zero_grads(param_set *set) { memset(set->grads, 0, set->count * sizeof(float)); }
 
-/* --- initial values ------------------------------------------------------------------------------------------------------------ */
+/* --- initial values ----------------------------------------------------------------------------------------------- */
 
 static uint64_t hash_name(const char *name) { /* FNV-1a: the stream of a parameter's random numbers */
   uint64_t h = 0xcbf29ce484222325u;
@@ -135,7 +134,7 @@ void params_init(param_set *set, uint64_t seed) {
   }
 }
 
-/* --- files --------------------------------------------------------------------------------------------------------------------- */
+/* --- files -------------------------------------------------------------------------------------------------------- */
 
 /* Moves a patch convolution between [D,3,P,P] and [D,(row,column,channel)]. */
 static void permute_patch(const param *p, const float *from, float *to, bool to_memory) {
@@ -184,20 +183,30 @@ static status load_one(const param *p, const checkpoint *file, const checkpoint_
   return s;
 }
 
+/* The file's tensor for p; NULL without a failure if p is to keep its values. */
+static status find_one(const param *p, const checkpoint *file, bool partial, const checkpoint_tensor **found) {
+  const checkpoint_tensor *t = checkpoint_find(file, p->name);
+  *found = t && same_shape(p, t) ? t : NULL;
+  if (*found || partial || (!t && (p->spec->flags & PARAM_TRAINING))) return STATUS_OK;
+  return t ? wrong_shape(p, file, t) : last_status();
+}
+
+status params_check(const param_set *set, const checkpoint *file) {
+  status s = STATUS_OK;
+  const checkpoint_tensor *t;
+  for (size_t i = 0; !s && i < set->n; i++) s = find_one(&set->item[i], file, false, &t);
+  return s;
+}
+
 status params_load(param_set *set, const checkpoint *file, bool partial, size_t *n_loaded) {
   size_t loaded = 0;
   for (size_t i = 0; i < set->n; i++) {
     param *p = &set->item[i];
-    const checkpoint_tensor *t = checkpoint_find(file, p->name);
-    if (!t && (partial || (p->spec->flags & PARAM_TRAINING))) continue;
-    if (!t) return last_status();
-    if (!same_shape(p, t)) {
-      if (partial) continue;
-      return wrong_shape(p, file, t);
-    }
-    status s = load_one(p, file, t, f32(p->value));
+    const checkpoint_tensor *t;
+    status s = find_one(p, file, partial, &t);
+    if (!s && t) s = load_one(p, file, t, f32(p->value));
     if (s) return s;
-    loaded++;
+    loaded += t != NULL;
   }
   if (n_loaded) *n_loaded = loaded;
   return STATUS_OK;
@@ -224,8 +233,18 @@ static bool is_written(const param *p, const params_file *what) {
   return what->training || !(p->spec->flags & PARAM_TRAINING);
 }
 
+/* A finite value from here on is rounded to infinity, and the file could not be loaded again. */
+static status check_f16(const char *name, const float *values, size_t n) {
+  const float most = 65520;
+  for (size_t i = 0; i < n; i++)
+    if (!(fabsf(values[i]) < most))
+      return fail(STATUS_UNSUPPORTED, "tensor %s holds %g, which 16-bit floats cannot hold", name, (double)values[i]);
+  return STATUS_OK;
+}
+
 /* Declares (put = false) or writes every parameter, then every buffer's. */
-static status each_tensor(const param_set *set, const params_file *what, safetensors_writer *w, bool put, float *scratch) {
+static status each_tensor(const param_set *set, const params_file *what, safetensors_writer *w, bool put,
+                          float *scratch) {
   status s = STATUS_OK;
   for (size_t b = 0; b <= what->n_buffers; b++)
     for (size_t i = 0; !s && i < set->n; i++) {
@@ -236,7 +255,9 @@ static status each_tensor(const param_set *set, const params_file *what, safeten
       if (!name) return STATUS_MEMORY;
       if (put) {
         param_export(p, buffer->values + p->first, scratch);
-        s = safetensors_put_f32(w, name, scratch, (size_t)tensor_count(p->value));
+        size_t n = (size_t)tensor_count(p->value);
+        if (!b && what->type == CHECKPOINT_F16) s = check_f16(name, scratch, n);
+        if (!s) s = safetensors_put_f32(w, name, scratch, n);
       } else {
         s = safetensors_declare(w, name, b ? CHECKPOINT_F32 : what->type, p->n_dims, p->dim);
       }
@@ -262,7 +283,7 @@ status params_save(const param_set *set, const char *path, const params_file *wh
   return s;
 }
 
-/* --- configs from files -------------------------------------------------------------------------------------------------------- */
+/* --- configs from files ------------------------------------------------------------------------------------------- */
 
 status checkpoint_shape(const checkpoint *file, const char *prefix, const char *name, int n_dims, int64_t *dim) {
   char *whole = full_name(prefix, name, 0);
@@ -271,8 +292,8 @@ status checkpoint_shape(const checkpoint *file, const char *prefix, const char *
   free(whole);
   if (!t) return last_status();
   if (t->n_dims != n_dims)
-    return fail(STATUS_FORMAT, "%s: tensor %s has %d dimensions, expected %d", checkpoint_path(file), t->name, t->n_dims,
-                n_dims);
+    return fail(STATUS_FORMAT, "%s: tensor %s has %d dimensions, expected %d", checkpoint_path(file), t->name,
+                t->n_dims, n_dims);
   for (int i = 0; i < n_dims; i++) {
     if (t->dim[i] < 1 || t->dim[i] > INT32_MAX)
       return fail(STATUS_FORMAT, "%s: tensor %s has a dimension of %lld", checkpoint_path(file), t->name,

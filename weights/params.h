@@ -1,8 +1,8 @@
 /* Parameters: one table per architecture, and the set of tensors that a table declares.
  *
- * A table row (param_spec) states once a parameter's official name, shape, file layout, class, initial values and whether it
- * may be quantized. That one table serves loading, shape checks, initialisation, the optimizer's groups, saving and
- * `linnet inspect`. All values of a set lie in one buffer, all gradients in another of the same layout. */
+ * A table row (param_spec) states once a parameter's official name, shape, file layout, class, initial values and
+ * whether it may be quantized. That one table serves loading, shape checks, initialisation, the optimizer's groups,
+ * saving and `linnet inspect`. All values of a set lie in one buffer, all gradients in another of the same layout. */
 #ifndef LINNET_WEIGHTS_PARAMS_H
 #define LINNET_WEIGHTS_PARAMS_H
 
@@ -64,8 +64,8 @@ typedef struct {
   int n_layers;
   int n_dims;
   int64_t dim[PARAM_DIMS]; /* file shape */
-  tensor *value, **slot; /* the tensor, and where its owner points to it */
-  size_t first; /* offset in the set's buffers, in floats */
+  tensor *value, **slot;   /* the tensor, and where its owner points to it */
+  size_t first;            /* offset in the set's buffers, in floats */
 } param;
 
 typedef struct {
@@ -77,10 +77,10 @@ typedef struct {
 } param_set;
 
 /* Adds the rows of a table whose name has no "%d" (block < 0) or has one (block >= 0), with `prefix` before each name.
- * `owner` is the struct with the tensor pointers, which params_allocate fills; it must stay where it is. sizes[i] is what
- * dim -i means (sizes[0] is unused). */
-status params_declare(param_set *set, const char *prefix, const param_spec *rows, size_t n_rows, int block, int n_blocks,
-                      const int64_t *sizes, void *owner);
+ * `owner` is the struct with the tensor pointers, which params_allocate fills; it must stay where it is. sizes[i] is
+ * what dim -i means (sizes[0] is unused). */
+status params_declare(param_set *set, const char *prefix, const param_spec *rows, size_t n_rows, int block,
+                      int n_blocks, const int64_t *sizes, void *owner);
 /* Makes the tensors and stores them in their owners. Call once, after every declaration. */
 status params_allocate(param_set *set);
 void params_free(param_set *set);
@@ -91,11 +91,14 @@ void params_zero_grads(param_set *set);
 
 /* Initial values: a pure function of seed, name and shape. */
 void params_init(param_set *set, uint64_t seed);
-/* Every parameter from the file, shape checked, widened to f32, permuted to memory layout. Missing ones, wrong shapes and
- * values that are not finite are errors that name file and tensor; rows marked PARAM_TRAINING may be absent
- * (then they keep their values). With `partial`, any parameter that is absent or of another shape keeps its value
- * (warm start), and *n_loaded (may be NULL) counts those that were read. */
+/* Every parameter from the file, shape checked, widened to f32, permuted to memory layout. Missing ones, wrong shapes
+ * and values that are not finite are errors that name file and tensor; rows marked PARAM_TRAINING may be absent (then
+ * they keep their values). With `partial`, any parameter that is absent or of another shape keeps its value (warm
+ * start), and *n_loaded (may be NULL) counts those that were read. */
 status params_load(param_set *set, const checkpoint *file, bool partial, size_t *n_loaded);
+/* Names and shapes alone, by the same rules as a load that is not partial, before params_allocate: so that a file with
+ * absurd sizes is refused before memory is asked for. */
+status params_check(const param_set *set, const checkpoint *file);
 /* One parameter's values in file layout, into `out` (tensor_count floats). */
 void param_export(const param *p, const float *memory, float *out);
 void param_import(const param *p, const float *file, float *memory);
@@ -117,30 +120,30 @@ typedef struct {
   const param_buffer *buffers;
 } params_file;
 
-/* Writes a set as safetensors: to a temporary name, synced, renamed. */
+/* Writes a set as safetensors, whole or not at all (atomic_file.h). Values that f16 would make infinite are refused. */
 status params_save(const param_set *set, const char *path, const params_file *what);
 /* Reads a further buffer back; every parameter must be there. */
 status params_load_buffer(const param_set *set, const checkpoint *file, const param_buffer *buffer);
 
-/* --- configs from files ------------------------------------------------------------------------------------------------------ */
+/* --- configs from files ------------------------------------------------------------------------------------------- */
 /* The shape of tensor prefix+name, which must have n_dims dimensions, each at least 1 and below 2^31. */
 status checkpoint_shape(const checkpoint *file, const char *prefix, const char *name, int n_dims, int64_t *dim);
 /* 1 + the largest number N for which a tensor prefix+stem+N+"."... exists; 0 if there is none. */
 int checkpoint_blocks(const checkpoint *file, const char *prefix, const char *stem);
 
-/* --- initial values (init.c); formulas: spec language-models 5.4, rwkv-clip 10.3 ----------------------------------------- */
+/* --- initial values (init.c); formulas: spec language-models 5.4, rwkv-clip 10.3 ---------------------------------- */
 /* In curves, c runs over the last dimension(s) flattened (C values), a = layer/(layers-1), b = 1 - layer/layers. */
-void init_constant(init_site *s, float *d, int64_t n);     /* gain */
-void init_uniform(init_site *s, float *d, int64_t n);      /* U(-gain, gain) */
-void init_normal(init_site *s, float *d, int64_t n);       /* N(0, gain^2) */
-void init_fan_in(init_site *s, float *d, int64_t n);       /* U(-1/sqrt(f), 1/sqrt(f)), f = product of dims but the first */
-void init_orthogonal(init_site *s, float *d, int64_t n);   /* semi-orthogonal [out,in] times gain */
-void init_maa(init_site *s, float *d, int64_t n);          /* 1 - (c/C)^(gain b) */
-void init_maa_value(init_site *s, float *d, int64_t n);    /* 1 - ((c/C)^b + 0.3 a) */
-void init_maa_ffn(init_site *s, float *d, int64_t n);      /* 1 - (c/C)^(b^3) */
-void init_keep(init_site *s, float *d, int64_t n);         /* (c/C)^(gain b) */
-void init_decay(init_site *s, float *d, int64_t n);        /* -6 + 5 (c/(C-1))^(0.7+1.3a) */
-void init_bonus(init_site *s, float *d, int64_t n);        /* a (1 - c/(C-1)) + 0.1 ((c+1) mod 3 - 1) */
-void init_depth_norm(init_site *s, float *d, int64_t n);   /* ((1+layer)/layers)^0.7 */
+void init_constant(init_site *s, float *d, int64_t n); /* gain */
+void init_uniform(init_site *s, float *d, int64_t n);  /* U(-gain, gain) */
+void init_normal(init_site *s, float *d, int64_t n);   /* N(0, gain^2) */
+void init_fan_in(init_site *s, float *d, int64_t n);   /* U(-1/sqrt(f), 1/sqrt(f)), f = product of dims but the first */
+void init_orthogonal(init_site *s, float *d, int64_t n); /* semi-orthogonal [out,in] times gain */
+void init_maa(init_site *s, float *d, int64_t n);        /* 1 - (c/C)^(gain b) */
+void init_maa_value(init_site *s, float *d, int64_t n);  /* 1 - ((c/C)^b + 0.3 a) */
+void init_maa_ffn(init_site *s, float *d, int64_t n);    /* 1 - (c/C)^(b^3) */
+void init_keep(init_site *s, float *d, int64_t n);       /* (c/C)^(gain b) */
+void init_decay(init_site *s, float *d, int64_t n);      /* -6 + 5 (c/(C-1))^(0.7+1.3a) */
+void init_bonus(init_site *s, float *d, int64_t n);      /* a (1 - c/(C-1)) + 0.1 ((c+1) mod 3 - 1) */
+void init_depth_norm(init_site *s, float *d, int64_t n); /* ((1+layer)/layers)^0.7 */
 
 #endif

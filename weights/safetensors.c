@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/bytes.h"
 #include "weights/container.h"
 #include "weights/safetensors_format.h"
 
@@ -54,9 +55,8 @@ static void make_printable(char *text) {
 
 /* Finds and parses the header. *data_start: where the data section begins. */
 static status read_header(const checkpoint *c, json_t **header, size_t *data_start) {
-  uint64_t length = 0;
   if (c->size < 8) return fail(STATUS_FORMAT, "%zu bytes are too few for a safetensors file", c->size);
-  for (int i = 7; i >= 0; i--) length = length << 8 | c->data[i];
+  const uint64_t length = little64(c->data);
   if (length > SAFETENSORS_HEADER_MAX)
     return fail(STATUS_FORMAT, "the header claims %llu bytes, the most is %d", (unsigned long long)length,
                 SAFETENSORS_HEADER_MAX);

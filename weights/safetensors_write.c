@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "weights/atomic_file.h"
+#include "kernels/atomic_file.h"
+#include "kernels/bytes.h"
 #include "weights/container.h"
 #include "weights/half.h"
 #include "weights/safetensors_format.h"
@@ -53,8 +54,7 @@ void safetensors_abandon(safetensors_writer *w) {
   free(w);
 }
 
-/* Remembers a failure, with the file's name before its sentence; those of atomic_file, all STATUS_IO, have it already.
- */
+/* Remembers a failure, with the file's name before its sentence; atomic_file's, all STATUS_IO, have it already. */
 static status failed(safetensors_writer *w) {
   return w->failed = last_status() == STATUS_IO ? STATUS_IO : fail_within("%s", w->path);
 }
@@ -88,13 +88,9 @@ static status add_tensor(safetensors_writer *w, const char *name, checkpoint_dty
   if (json_object_get(w->header, name)) return fail(STATUS_ARGUMENT, "tensor %s is declared twice", name);
   if (!checkpoint_shape_bytes(dtype, n_dims, dim, &bytes) || !size_add(w->data_bytes, bytes, &end) || end > INT64_MAX)
     return fail(STATUS_ARGUMENT, "tensor %s has an impossible shape", name);
-  if (w->count == w->capacity) {
-    const size_t wanted = w->capacity ? 2 * w->capacity : 64;
-    declared *grown = mem_grow(w->tensors, wanted, sizeof *grown);
-    if (!grown) return last_status();
-    w->tensors = grown;
-    w->capacity = wanted;
-  }
+  declared *tensors = mem_room(w->tensors, w->count, &w->capacity, sizeof *tensors);
+  if (!tensors) return last_status();
+  w->tensors = tensors;
   char *copy = mem_string(name);
   if (!copy) return last_status();
   w->tensors[w->count++] = (declared){copy, dtype, bytes};
@@ -121,7 +117,7 @@ static status write_header(safetensors_writer *w) {
   if (!text) return fail(STATUS_MEMORY, "out of memory");
   const size_t length = strlen(text), padded = (length + 7) / 8 * 8;
   uint8_t prefix[8];
-  for (int i = 0; i < 8; i++) prefix[i] = (uint8_t)((uint64_t)padded >> 8 * i);
+  put_little(prefix, padded, 8);
   status result = STATUS_OK;
   if (padded > SAFETENSORS_HEADER_MAX)
     result =

@@ -4,13 +4,9 @@
 #include "data/build/build.h"
 
 static status append(candidate_list *list, candidate item) {
-  if (list->n == list->room) {
-    size_t room = list->room == 0 ? 1024 : list->room * 2;
-    candidate *grown = mem_grow(list->item, room, sizeof *grown);
-    if (grown == NULL) return last_status();
-    list->item = grown;
-    list->room = room;
-  }
+  candidate *items = mem_room(list->item, list->n, &list->room, sizeof *items);
+  if (items == NULL) return last_status();
+  list->item = items;
   list->item[list->n++] = item;
   return STATUS_OK;
 }

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "data/build/build.h"
+#include "kernels/file.h"
 
 enum { MAX_PATH_BYTES = 1024, MAX_TEXT = 256, MAX_DEPTH = 16 };
 
@@ -24,13 +25,9 @@ static void path_list_free(path_list *list) {
 }
 
 static status path_list_add(path_list *list, const char *path) {
-  if (list->n == list->room) {
-    size_t room = list->room == 0 ? 1024 : list->room * 2;
-    char **grown = mem_grow(list->path, room, sizeof *grown);
-    if (grown == NULL) return last_status();
-    list->path = grown;
-    list->room = room;
-  }
+  char **paths = mem_room(list->path, list->n, &list->room, sizeof *paths);
+  if (paths == NULL) return last_status();
+  list->path = paths;
   list->path[list->n] = mem_string(path);
   return list->path[list->n++] != NULL ? STATUS_OK : last_status();
 }
@@ -102,17 +99,8 @@ static void read_chunks(png_file *png) {
 }
 
 static status read_file(const char *path, png_file *png) {
-  FILE *file = fopen(path, "rb");
-  struct stat info;
-  if (file == NULL || fstat(fileno(file), &info) != 0) {
-    if (file != NULL) fclose(file);
-    return fail(STATUS_IO, "cannot open %s: %s", path, strerror(errno));
-  }
-  png->n = (size_t)info.st_size;
-  png->bytes = mem_alloc(png->n, 1);
-  bool good = png->bytes != NULL && fread(png->bytes, 1, png->n, file) == png->n;
-  fclose(file);
-  if (!good) return fail(STATUS_IO, "cannot read %s", path);
+  png->bytes = file_read(path, IMAGE_MAX_BYTES, &png->n);
+  if (png->bytes == NULL) return last_status();
   read_chunks(png);
   return STATUS_OK;
 }

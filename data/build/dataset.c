@@ -1,5 +1,4 @@
 /* `linnet-data build`: from the sources to the split, the pack and the manifest. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +6,8 @@
 #include <unistd.h>
 
 #include "data/build/build.h"
+#include "kernels/atomic_file.h"
+#include "kernels/file.h"
 
 static const char PNG_ROOT[] = "/usr/share/openclipart/png";
 static const char SVG_ROOT[] = "/usr/share/openclipart/svg";
@@ -84,42 +85,54 @@ static status write_pack(const char *path, const kind_table *kinds, const candid
 
 /* ---- the manifest ---- */
 
-/* The first line at which two texts differ; 0 if they do not. */
-static unsigned first_difference(FILE *a, FILE *b) {
+/* The first line at which two texts (zero-terminated, no other zero byte) differ; 0 if they do not. */
+static unsigned first_difference(const char *a, const char *b) {
   unsigned line = 1;
-  for (;;) {
-    int x = getc(a), y = getc(b);
-    if (x != y) return line;
-    if (x == EOF) return 0;
-    line += x == '\n';
+  for (; *a == *b; a++, b++) {
+    if (*a == 0) return 0;
+    line += *a == '\n';
   }
+  return line;
+}
+
+/* The text of the manifest; free() it. */
+static char *manifest_text(const kind_table *kinds, const manifest_entry *entry, uint32_t n, size_t *bytes) {
+  char *text = NULL;
+  FILE *stream = open_memstream(&text, bytes);
+  status s = stream != NULL ? manifest_write(stream, entry, n, kinds) : STATUS_MEMORY;
+  if (stream != NULL && fclose(stream) == 0 && s == STATUS_OK) return text;
+  free(text);
+  return fail_null(STATUS_MEMORY, "no memory for the manifest");
+}
+
+static status check_manifest(const char *path, const char *fresh) {
+  size_t n;
+  char *pinned = file_read(path, TSV_MAX_BYTES, &n);
+  if (pinned == NULL) return last_status();
+  unsigned line = first_difference(pinned, fresh);
+  free(pinned);
+  if (line == 0) return STATUS_OK;
+  return fail(STATUS_FORMAT,
+              "what was built is not what %s pins: the first difference is in line %u. The sources or the rules have "
+              "changed; use --renew to make a new split",
+              path, line);
 }
 
 /* Writes the manifest if there is none or `renew`; otherwise it must say exactly what was built. */
 static status settle_manifest(const char *path, bool renew, const kind_table *kinds, const manifest_entry *entry,
                               uint32_t n) {
-  char fresh[1024];
-  snprintf(fresh, sizeof fresh, "%s.partial", path);
-  FILE *file = fopen(fresh, "w+");
-  if (file == NULL) return fail(STATUS_IO, "cannot write %s: %s", fresh, strerror(errno));
-  status s = manifest_write(file, entry, n, kinds);
-  FILE *pinned = renew ? NULL : fopen(path, "r");
-  bool replace = pinned == NULL;
-  if (s == STATUS_OK && pinned != NULL) {
-    rewind(file);
-    unsigned line = first_difference(pinned, file);
-    if (line != 0) {
-      s = fail(STATUS_FORMAT,
-               "what was built is not what %s pins: the first difference is in line %u. The sources or the "
-               "rules have changed; use --renew to make a new split",
-               path, line);
-    }
+  size_t bytes;
+  char *fresh = manifest_text(kinds, entry, n, &bytes);
+  if (fresh == NULL) return last_status();
+  status s;
+  if (!renew && access(path, F_OK) == 0) {
+    s = check_manifest(path, fresh);
+  } else {
+    atomic_file *file = atomic_file_create(path);
+    if (file != NULL) atomic_file_write(file, fresh, bytes);
+    s = file != NULL ? atomic_file_commit(file) : last_status();
   }
-  if (pinned != NULL) fclose(pinned);
-  if (fflush(file) != 0 && s == STATUS_OK) s = fail(STATUS_IO, "cannot write %s", fresh);
-  fclose(file);
-  if (s == STATUS_OK && replace && rename(fresh, path) != 0) s = fail(STATUS_IO, "cannot write %s", path);
-  if (s != STATUS_OK || !replace) unlink(fresh);
+  free(fresh);
   return s;
 }
 

@@ -10,6 +10,9 @@
 #include <string.h>
 
 #include "data/build/build.h"
+#include "kernels/file.h"
+
+enum { MAX_XML = 64 << 20 };
 
 /* ---- CLDR: annotations/en.xml, <annotation cp="..." type="tts">name</annotation> ---- */
 
@@ -67,43 +70,33 @@ static void XMLCALL on_end(void *data, const XML_Char *element) {
   (void)element;
   if (!list->inside || list->failure != STATUS_OK) return;
   list->inside = false;
-  if (list->n == list->room) {
-    size_t room = list->room == 0 ? 2048 : list->room * 2;
-    emoji_name *grown = mem_grow(list->item, room, sizeof *grown);
-    if (grown == NULL) {
-      list->failure = last_status();
-      return;
-    }
-    list->item = grown;
-    list->room = room;
+  emoji_name *items = mem_room(list->item, list->n, &list->room, sizeof *items);
+  if (items == NULL) {
+    list->failure = last_status();
+    return;
   }
+  list->item = items;
   list->item[list->n++] = list->current;
 }
 
 static status read_names(const char *path, name_list *list) {
-  FILE *file = fopen(path, "rb");
-  if (file == NULL) return fail(STATUS_IO, "cannot open %s; scripts/data installs the package", path);
+  size_t n;
+  char *text = file_read(path, MAX_XML, &n);
+  if (text == NULL) return fail(last_status(), "%s; scripts/data installs the package", last_error());
   XML_Parser parser = XML_ParserCreate("UTF-8");
   status s = parser != NULL ? STATUS_OK : fail(STATUS_MEMORY, "no memory for reading %s", path);
-  char block[16384];
-  bool last = false;
   if (parser != NULL) {
     XML_SetUserData(parser, list);
     XML_SetElementHandler(parser, on_start, on_end);
     XML_SetCharacterDataHandler(parser, on_text);
-  }
-  while (s == STATUS_OK && !last) {
-    size_t n = fread(block, 1, sizeof block, file);
-    last = n < sizeof block;
-    if (XML_Parse(parser, block, (int)n, last) != XML_STATUS_OK) {
+    if (XML_Parse(parser, text, (int)n, true) != XML_STATUS_OK) {
       s = fail(STATUS_FORMAT, "%s, line %lu: %s", path, (unsigned long)XML_GetCurrentLineNumber(parser),
                XML_ErrorString(XML_GetErrorCode(parser)));
-    } else if (list->failure != STATUS_OK) {
-      s = list->failure;
     }
+    if (list->failure != STATUS_OK) s = list->failure;
+    XML_ParserFree(parser);
   }
-  if (parser != NULL) XML_ParserFree(parser);
-  fclose(file);
+  free(text);
   return s;
 }
 

@@ -14,8 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "kernels/atomic_file.h"
 #include "tests/support/scratch.h"
-#include "weights/atomic_file.h"
 
 #include <cmocka.h> /* last: it defines fail() as a macro */
 

@@ -17,8 +17,7 @@
 
 static const double ulp = 1.1920929e-7; /* of 1.0f */
 
-/* --- vecmath.h
- * -------------------------------------------------------------------------------------------------------- */
+/* --- vecmath.h ---------------------------------------------------------------------------------------------------- */
 
 static void assert_ulps(const char *what, float x, float got, double want, double ulps) {
   if (!(fabs((double)got - want) <= ulps * ulp * fabs(want) + 1e-45)) {
@@ -56,8 +55,7 @@ static void test_vecmath(void **state) {
   assert_true(vec_tanh(1e-20f) == 1e-20f && vec_log1p_unit(1e-20f) == 1e-20f && vec_tanh(0.0f) == 0.0f);
 }
 
-/* --- activations and gates
- * ----------------------------------------------------------------------------------------------- */
+/* --- activations and gates ---------------------------------------------------------------------------------------- */
 
 static const act_kind kinds[] = {ACT_NONE, ACT_SIGMOID, ACT_TANH, ACT_SILU,
                                  ACT_RELU, ACT_RELU2,   ACT_GELU, ACT_QUICK_GELU};
@@ -143,8 +141,7 @@ static void test_gates(void **state) {
   for_each_variant(all_gates);
 }
 
-/* --- sums of vectors and rows
- * ---------------------------------------------------------------------------------------------- */
+/* --- sums of vectors and rows ------------------------------------------------------------------------------------- */
 
 static void all_axpby(const cpu_kernels *k) {
   for (size_t c = 0; c < COUNTS; c++) {
@@ -193,8 +190,7 @@ static void test_sums(void **state) {
   for_each_variant(all_row_sums);
 }
 
-/* --- norms
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- norms -------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
   double *y, *mean, *rstd, *gx, *gw, *gb;
@@ -278,8 +274,7 @@ static void test_norms(void **state) {
   for_each_variant(all_norms);
 }
 
-/* --- shift and mix
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- shift and mix ------------------------------------------------------------------------------------------------ */
 
 static void shift_shape(const cpu_kernels *k, size_t B, size_t T, size_t C, size_t period, size_t spans,
                         bool with_carry) {
@@ -378,9 +373,7 @@ static void test_shift_and_mix(void **state) {
   for_each_variant(all_mixes);
 }
 
-/* --- losses
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* --- losses ------------------------------------------------------------------------------------------------------- */
 
 static void entropy_shape(const cpu_kernels *k, size_t M, size_t V, float low, float high) {
   const size_t n = M * V;
@@ -450,9 +443,7 @@ static void test_losses(void **state) {
   for_each_variant(all_losses);
 }
 
-/* --- optimizer
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* --- optimizer ---------------------------------------------------------------------------------------------------- */
 
 static void all_optimizers(const cpu_kernels *k) {
   const double lr = 1e-2, b1 = 0.9, b2 = 0.99, eps = 1e-8, decay = 0.1, scale = 0.5;
@@ -488,8 +479,7 @@ static void test_optimizers(void **state) {
   for_each_variant(all_optimizers);
 }
 
-/* --- threads and the table
- * ------------------------------------------------------------------------------------------------------ */
+/* --- threads and the table ---------------------------------------------------------------------------------------- */
 
 /* Sums over rows, norms, mixes and sums of squares come out the same to the last bit with 1, 2 and 3 threads. */
 static void same_with_any_threads(const cpu_kernels *k) {

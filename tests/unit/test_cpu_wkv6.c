@@ -15,8 +15,7 @@
 
 #include <cmocka.h>
 
-/* --- the definition in float64 --------------------------------------------------------------------------------------
- */
+/* --- the definition in float64 ------------------------------------------------------------------------------------ */
 
 typedef struct {
   double *y, *sT, *gr, *gk, *gv, *gw, *gu, *gs0; /* gw and gs0 in the shape of w and s0 */
@@ -98,8 +97,7 @@ static wkv6_truth truth_of(const wkv6_args *a, const float *gy, const float *gsT
   return z;
 }
 
-/* --- random cases
- * ------------------------------------------------------------------------------------------------------ */
+/* --- random cases ------------------------------------------------------------------------------------------------- */
 
 typedef enum { NO_STATE, OWN_STATE, SHARED_STATE } start_kind;
 
@@ -258,8 +256,7 @@ static void test_against_the_definition(void **state) {
   for_each_variant(all_shapes);
 }
 
-/* --- the definition against finite differences
- * --------------------------------------------------------------------------- */
+/* --- the definition against finite differences -------------------------------------------------------------------- */
 
 static double loss_of(const problem *p) {
   wkv6_truth z = truth_of(&p->a, NULL, NULL);
@@ -307,8 +304,7 @@ static void test_definition_against_differences(void **state) {
   }
 }
 
-/* --- reference data
- * --------------------------------------------------------------------------------------------------------- */
+/* --- reference data ----------------------------------------------------------------------------------------------- */
 
 /* The tensor prefix+name with its 3 or 4 sizes; NULL where the file has none. */
 static const float *tensor_of(const golden *g, const char *prefix, const char *name, int64_t dims[8]) {
@@ -409,8 +405,7 @@ static void test_golden_bidirectional(void **state) {
   for_each_variant(golden_bidirectional);
 }
 
-/* --- threads
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- threads ------------------------------------------------------------------------------------------------------ */
 
 /* Every head is one thread's work and sums over the batch have a fixed order: results are equal to the last bit. */
 static void same_with_any_threads(const cpu_kernels *k) {

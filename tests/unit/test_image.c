@@ -1,13 +1,16 @@
 /* The picture code against Pillow's results (goldens of clip-preprocess), against files made here, and against damage.
  */
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -600,6 +603,24 @@ static void fit_square(void **state) {
 
 /* ---- writing ---- */
 
+/* The disk is full, as far as the writer can tell: the old picture stays, and no temporary file. */
+static void full_disk(const char *path, const image *im) {
+  struct rlimit before;
+  struct stat old, now;
+  assert_int_equal(image_write_png(path, im), STATUS_OK);
+  assert_int_equal(stat(path, &old), 0);
+  assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+  signal(SIGXFSZ, SIG_IGN); /* writes beyond the limit then fail with EFBIG */
+  setrlimit(RLIMIT_FSIZE, &(struct rlimit){100, before.rlim_max});
+  const status code = image_write_png(path, im);
+  setrlimit(RLIMIT_FSIZE, &before);
+  assert_int_equal(code, STATUS_IO);
+  assert_non_null(strstr(last_error(), path));
+  assert_non_null(strstr(last_error(), strerror(EFBIG)));
+  assert_int_equal(stat(path, &now), 0);
+  assert_true(old.st_ino == now.st_ino && old.st_size == now.st_size && old.st_size > 100);
+}
+
 static void writing(void **state) {
   (void)state;
   static const image_mode modes[] = {IMAGE_L, IMAGE_LA, IMAGE_RGB, IMAGE_RGBA};
@@ -616,8 +637,11 @@ static void writing(void **state) {
     image_free(back);
     image_free(im);
   }
+  image *im = ramp(IMAGE_RGB, 300, 300);
+  full_disk(path, im);
+  image_free(im);
   unlink(path);
-  image *im = ramp(IMAGE_P, 2, 2);
+  im = ramp(IMAGE_P, 2, 2);
   assert_int_equal(image_write_png(path, im), STATUS_ARGUMENT);
   im->mode = IMAGE_L;
   assert_int_equal(image_write_png("no/such/folder/picture.png", im), STATUS_IO);

@@ -35,8 +35,7 @@ static tensor *leaf(ctx *c, int64_t rows, int64_t columns, uint64_t seed) {
 
 static float *weights_of(ctx *c, int64_t n) { return f32(random_tensor(c, 1, &n, 77, false)); }
 
-/* --- tape
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- tape --------------------------------------------------------------------------------------------------------- */
 
 /* y = 3 x + x + silu(x) x, read by two losses: every use adds. */
 static void test_shared_tensor(void **state) {
@@ -164,8 +163,7 @@ static void test_backward_from_nothing(void **state) {
   assert_int_equal(backward(c, NULL), STATUS_MEMORY);
 }
 
-/* --- arena
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- arena -------------------------------------------------------------------------------------------------------- */
 
 static void one_step(ctx *c, float *weight, tensor *gradient) {
   tensor *w = tensor_wrap(c, DTYPE_F32, weight, 2, (int64_t[]){96, 96});
@@ -217,8 +215,7 @@ static void test_arena_marks(void **state) {
   arena_free(a);
 }
 
-/* --- failing memory
- * --------------------------------------------------------------------------------------------------------- */
+/* --- failing memory ----------------------------------------------------------------------------------------------- */
 
 /* Tokens of one channel that no machine has memory for; operators must fail before they read them. Even four bytes a
  * token are more than half of the address space, which no allocator is asked for. */
@@ -305,8 +302,7 @@ static void test_null_runs_through(void **state) {
   assert_int_equal(c->n_tape, 0);
 }
 
-/* --- scan orders
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- scan orders -------------------------------------------------------------------------------------------------- */
 
 static void test_scan_orders(void **state) {
   ctx *c = *state;
@@ -340,8 +336,7 @@ static void test_scan_orders(void **state) {
     }
 }
 
-/* --- resampling tables
- * ------------------------------------------------------------------------------------------------------ */
+/* --- resampling tables -------------------------------------------------------------------------------------------- */
 
 static void check_axis(const resample_axis *a) {
   assert_non_null(a);

@@ -13,8 +13,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-/* --- blocks
- * ----------------------------------------------------------------------------------------------------------------- */
+/* --- blocks ------------------------------------------------------------------------------------------------------- */
 
 enum { D = 12, HEADS = 2, RANK = 2, DECAY_RANK = 3, HIDDEN = 17 };
 
@@ -209,8 +208,7 @@ static void test_channel_mix(void **state) {
   ctx_free(c);
 }
 
-/* --- scan orders: gather, run as stored, scatter
- * --------------------------------------------------------------------------- */
+/* --- scan orders: gather, run as stored, scatter ------------------------------------------------------------------ */
 
 /* x [B,T,D] with token list[t] of every row at place t. */
 static tensor *reordered(ctx *c, tensor *x, const int32_t *list) {

@@ -112,8 +112,9 @@ static void test_steps(void **state) {
 static void test_clipping(void **state) {
   (void)state;
   adamw_options o = {.beta1 = 0.9, .beta2 = 0.99, .eps = 1e-3, .weight_decay = 0.1, .clip = 1, .recipe = &recipe_rwkv6};
-  compare(&o, 1);     /* norms of about 30: clipped */
-  compare(&o, 1e-4);  /* below: left alone */
+  compare(&o, 1);                                                      /* norms of about 30: clipped */
+  compare(&o, 1e-4);                                                   /* below: left alone */
+  for (double size = 0.01; size < 0.2; size *= 1.5) compare(&o, size); /* on both sides, and near */
   o.clip = 0;
   compare(&o, 1);
 }
@@ -143,8 +144,8 @@ static void test_another_recipe(void **state) {
 static void test_bad_gradients_change_nothing(void **state) {
   (void)state;
   static const float bad[] = {NAN, INFINITY, -INFINITY};
-  const adamw_options o = {.beta1 = 0.9, .beta2 = 0.98, .eps = 1e-8, .weight_decay = 0.1, .clip = 1,
-                           .recipe = &recipe_rwkv6};
+  const adamw_options o = {
+      .beta1 = 0.9, .beta2 = 0.98, .eps = 1e-8, .weight_decay = 0.1, .clip = 1, .recipe = &recipe_rwkv6};
   model m;
   make(&m);
   adamw opt;
@@ -211,9 +212,9 @@ static void test_schedule(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_steps),    cmocka_unit_test(test_clipping),
+      cmocka_unit_test(test_steps),          cmocka_unit_test(test_clipping),
       cmocka_unit_test(test_another_recipe), cmocka_unit_test(test_bad_gradients_change_nothing),
-      cmocka_unit_test(test_buffers),  cmocka_unit_test(test_schedule),
+      cmocka_unit_test(test_buffers),        cmocka_unit_test(test_schedule),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

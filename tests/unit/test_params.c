@@ -75,7 +75,8 @@ static void check_error(status expected, const char *file, const char *item) {
     fail_msg("'%s' names not both %s and %s", last_error(), file, item);
 }
 
-/* --- declaration ----------------------------------------------------------------------------------------------------------- */
+/* --- declaration
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static void test_declaration(void **state) {
   (void)state;
@@ -155,7 +156,8 @@ static void test_gradients(void **state) {
   params_free(&m.set);
 }
 
-/* --- initial values -------------------------------------------------------------------------------------------------------- */
+/* --- initial values
+ * -------------------------------------------------------------------------------------------------------- */
 
 typedef double (*curve)(double c, double C, double l, double L);
 static double maa(double c, double C, double l, double L) { return 1 - pow(c / C, 0.5 * (1 - l / L)); }
@@ -184,7 +186,7 @@ static void test_curves(void **state) {
   static const struct {
     const char *name;
     curve of;
-  } all[] = {{"maa", maa},   {"maa_v", maa_v}, {"maa_f", maa_f}, {"keep", keep},
+  } all[] = {{"maa", maa},     {"maa_v", maa_v}, {"maa_f", maa_f}, {"keep", keep},
              {"decay", decay}, {"bonus", bonus}, {"norm", norm}};
   for (int blocks = 1; blocks <= BLOCKS; blocks += BLOCKS - 1) { /* one layer has no depth to divide by */
     model m;
@@ -265,12 +267,13 @@ static void test_initial_values_are_a_function_of_seed_and_name(void **state) {
   assert_int_equal(params_declare(&alone.set, "b.", rows, 1, -1, BLOCKS, sizes, &alone), STATUS_OK);
   assert_int_equal(params_allocate(&alone.set), STATUS_OK);
   params_init(&alone.set, 77);
-  assert_memory_equal(alone.table->data, a.table->data, 40 * WIDTH * sizeof(float)); /* whatever else is declared */
+  assert_memory_equal(alone.table->data, a.table->data, 40 * WIDTH * sizeof(float));    /* whatever else is declared */
   assert_memory_not_equal(alone.emb->data, a.emb->data, WORDS * WIDTH * sizeof(float)); /* another name */
   params_free(&a.set), params_free(&b.set), params_free(&other.set), params_free(&alone.set);
 }
 
-/* --- files ----------------------------------------------------------------------------------------------------------------- */
+/* --- files
+ * ----------------------------------------------------------------------------------------------------------------- */
 
 static void save(const model *m, const char *path, checkpoint_dtype type, bool training) {
   static const char *const pairs[1][2] = {{"made.by", "a test"}};
@@ -348,12 +351,14 @@ static void test_rounding(void **state) {
   static const struct {
     float value, f16, bf16;
   } cases[] = {
-      {1 + 0x1p-11f, 1, 1},                                   /* f16: halfway, to even */
-      {1 + 0x1.8p-10f, 1 + 0x1p-9f, 1},                       /* f16: halfway, to even upwards */
-      {1 + 0x1p-8f, 1 + 0x1p-8f, 1},                          /* bf16: halfway, to even */
-      {1 + 0x1.8p-7f, 1 + 0x1.8p-7f, 1 + 0x1p-6f},            /* bf16: halfway, to even upwards */
-      {65519, 65504, 65536},                                  /* the most that f16 takes */
-      {-0x1p-24f, -0x1p-24f, -0x1p-24f}, {0x1p-25f, 0, 0x1p-25f}, {-3.5f, -3.5f, -3.5f},
+      {1 + 0x1p-11f, 1, 1},                        /* f16: halfway, to even */
+      {1 + 0x1.8p-10f, 1 + 0x1p-9f, 1},            /* f16: halfway, to even upwards */
+      {1 + 0x1p-8f, 1 + 0x1p-8f, 1},               /* bf16: halfway, to even */
+      {1 + 0x1.8p-7f, 1 + 0x1.8p-7f, 1 + 0x1p-6f}, /* bf16: halfway, to even upwards */
+      {65519, 65504, 65536},                       /* the most that f16 takes */
+      {-0x1p-24f, -0x1p-24f, -0x1p-24f},
+      {0x1p-25f, 0, 0x1p-25f},
+      {-3.5f, -3.5f, -3.5f},
   };
   enum { CASES = sizeof cases / sizeof *cases };
   char *path = scratch_path(state, "r.safetensors");
@@ -527,10 +532,12 @@ static void test_cannot_write(void **state) {
   free(path);
 }
 
-/* --- configs from files ---------------------------------------------------------------------------------------------------- */
+/* --- configs from files
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void test_shapes_from_files(void **state) {
-  static const char *const names[] = {"p.b.0.x", "p.b.11.y", "p.b.5", "p.b.x.y", "p.b.99999999999999999999.z", "q.b.40.x"};
+  static const char *const names[] = {"p.b.0.x", "p.b.11.y", "p.b.5", "p.b.x.y", "p.b.99999999999999999999.z",
+                                      "q.b.40.x"};
   char *path = scratch_path(state, "c.safetensors");
   safetensors_writer *w = safetensors_create(path);
   const int64_t dim[2] = {3, 2}, none[2] = {0, 2};

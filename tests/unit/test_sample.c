@@ -115,11 +115,13 @@ static void test_extreme_logits(void **state) {
   double sum = 0;
   for (int i = 0; i < 100; i++) {
     double log_probability;
-    int32_t id = sample_token(high, 3, &(sample_options){.temperature = 1, .top_p = 1}, &random, scratch, &log_probability);
+    int32_t id =
+        sample_token(high, 3, &(sample_options){.temperature = 1, .top_p = 1}, &random, scratch, &log_probability);
     assert_in_range(id, 0, 1);
     assert_true(isfinite(log_probability));
     sum += id;
-    assert_int_equal(sample_token(impossible, 3, &(sample_options){.temperature = 5, .top_p = 0.5f}, &random, scratch, NULL), 1);
+    assert_int_equal(
+        sample_token(impossible, 3, &(sample_options){.temperature = 5, .top_p = 0.5f}, &random, scratch, NULL), 1);
   }
   assert_true(sum > 5 && sum < 60);
   assert_true(fabs(log_sum_exp(high, 3) - (3e4 + log(1 + exp(-1.0)))) < 1e-9);
@@ -132,7 +134,9 @@ static void test_log_probability(void **state) {
   (void)state;
   float logits[MOST], scratch[2 * MOST];
   logits_of(some, SOME, logits);
-  const sample_options options[] = {{.temperature = 0}, {.temperature = 4, .top_p = 1}, {.temperature = 1, .top_p = 0.6f},
+  const sample_options options[] = {{.temperature = 0},
+                                    {.temperature = 4, .top_p = 1},
+                                    {.temperature = 1, .top_p = 0.6f},
                                     {.temperature = 1, .top_p = 1, .top_k = 2}};
   rng random = rng_make(5, 5);
   for (size_t o = 0; o < sizeof options / sizeof *options; o++)
@@ -160,16 +164,11 @@ static void test_determinism(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_plain),
-      cmocka_unit_test(test_temperature),
-      cmocka_unit_test(test_low_temperature),
-      cmocka_unit_test(test_top_p_before_temperature),
-      cmocka_unit_test(test_top_p),
-      cmocka_unit_test(test_top_k),
-      cmocka_unit_test(test_greedy),
-      cmocka_unit_test(test_extreme_logits),
-      cmocka_unit_test(test_log_probability),
-      cmocka_unit_test(test_determinism),
+      cmocka_unit_test(test_plain),           cmocka_unit_test(test_temperature),
+      cmocka_unit_test(test_low_temperature), cmocka_unit_test(test_top_p_before_temperature),
+      cmocka_unit_test(test_top_p),           cmocka_unit_test(test_top_k),
+      cmocka_unit_test(test_greedy),          cmocka_unit_test(test_extreme_logits),
+      cmocka_unit_test(test_log_probability), cmocka_unit_test(test_determinism),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

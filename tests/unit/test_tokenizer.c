@@ -18,8 +18,7 @@
 
 static const char world_path[] = "../shared/vocab/rwkv_vocab_v20230424.txt";
 
-/* -- Helpers --------------------------------------------------------------------------------------------------------
- */
+/* -- Helpers ------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
   char *text;
@@ -74,8 +73,7 @@ static void expect_ids(const tokenizer *t, const char *text, size_t n, const int
 #define EXPECT_IDS(t, text, ...)                                                                                       \
   expect_ids(t, text, sizeof text - 1, (const int32_t[]){__VA_ARGS__}, sizeof(int32_t[]){__VA_ARGS__} / sizeof(int32_t))
 
-/* -- Parsing and encoding -------------------------------------------------------------------------------------------
- */
+/* -- Parsing and encoding ------------------------------------------------------------------------------------------ */
 
 static const char *const animals[] = {"'cat' 3",    "' cat' 4",    "'category' 8",     "\"it's\" 4",
                                       "'\\n\\n' 2", "'\\u3042' 3", "'\xe3\x81\x84' 3", "b'\\xe3\\x81' 2",
@@ -245,8 +243,7 @@ static void test_malformed(void **state) {
   assert_int_equal(last_status(), STATUS_IO);
 }
 
-/* -- The published vocabulary ---------------------------------------------------------------------------------------
- */
+/* -- The published vocabulary -------------------------------------------------------------------------------------- */
 
 static string read_whole(const char *path) {
   string s = {NULL, 0};
@@ -322,8 +319,7 @@ static void test_world(void **state) {
   tokenizer_free(t);
 }
 
-/* -- Literals and streams -------------------------------------------------------------------------------------------
- */
+/* -- Literals and streams ------------------------------------------------------------------------------------------ */
 
 static void test_literals(void **state) {
   (void)state;
@@ -402,8 +398,7 @@ static void test_stream(void **state) {
   assert_memory_equal(out, "\xe3\x81\x82", 3);
 }
 
-/* -- Building -------------------------------------------------------------------------------------------------------
- */
+/* -- Building ------------------------------------------------------------------------------------------------------ */
 
 static const char *const captions[] = {"a red apple and two dogs", "a dog's bowl and a red apple",
                                        "two red dogs, a t-shirt", "dogs"};

@@ -1,4 +1,4 @@
-#include "weights/atomic_file.h"
+#include "kernels/atomic_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,8 +3,8 @@
  * Bytes go to a temporary name in the same folder ("NAME.<process>-<n>.tmp"). Commit syncs them to the disk, renames
  * the temporary to the final name and syncs the folder. On any failure before the rename the temporary is removed and
  * what stood under the final name is untouched; only a process that is killed leaves its temporary behind. */
-#ifndef LINNET_WEIGHTS_ATOMIC_FILE_H
-#define LINNET_WEIGHTS_ATOMIC_FILE_H
+#ifndef LINNET_KERNELS_ATOMIC_FILE_H
+#define LINNET_KERNELS_ATOMIC_FILE_H
 
 #include "kernels/base.h"
 

@@ -1,0 +1,78 @@
+#include "kernels/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static status cannot_open(const char *path) { return fail(STATUS_IO, "%s: cannot open: %s", path, strerror(errno)); }
+static status cannot_read(const char *name) { return fail(STATUS_IO, "%s: cannot read: %s", name, strerror(errno)); }
+
+/* An interrupted call is not repeated: who catches a signal and wants to read on asks for SA_RESTART. */
+static status read_all(int descriptor, const char *name, uint64_t most, char **bytes, size_t *size) {
+  for (size_t room = 1 << 16;; room *= 2) { /* memory is short long before this overflows */
+    char *grown = mem_grow(*bytes, room, 1);
+    if (!grown) return last_status();
+    *bytes = grown;
+    while (*size < room) {
+      const ssize_t n = read(descriptor, *bytes + *size, room - *size);
+      if (n < 0) return cannot_read(name);
+      if (n == 0) {
+        (*bytes)[*size] = 0;
+        return STATUS_OK;
+      }
+      *size += (size_t)n;
+      if (*size > most)
+        return fail(STATUS_MEMORY, "%s: the file is over the limit of %llu bytes", name, (unsigned long long)most);
+    }
+  }
+}
+
+void *file_read_open(int descriptor, const char *name, uint64_t most, size_t *size) {
+  char *bytes = NULL;
+  *size = 0;
+  if (!read_all(descriptor, name, most, &bytes, size)) return bytes;
+  free(bytes);
+  return NULL;
+}
+
+void *file_read(const char *path, uint64_t most, size_t *size) {
+  const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) {
+    cannot_open(path);
+    return NULL;
+  }
+  void *bytes = file_read_open(descriptor, path, most, size);
+  close(descriptor);
+  return bytes;
+}
+
+static status map_open(int descriptor, const char *path, const void **data, size_t *size) {
+  struct stat info;
+  if (fstat(descriptor, &info)) return cannot_read(path);
+  if (S_ISDIR(info.st_mode)) return fail(STATUS_IO, "%s: is a folder, not a file", path);
+  if (!S_ISREG(info.st_mode)) return fail(STATUS_IO, "%s: is not a regular file", path);
+  if ((uintmax_t)info.st_size > PTRDIFF_MAX) return fail(STATUS_MEMORY, "%s: is too large to be mapped", path);
+  const size_t bytes = (size_t)info.st_size;
+  void *mapping = bytes ? mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, descriptor, 0) : ""; /* mmap takes no empty ones */
+  if (mapping == MAP_FAILED) return fail(STATUS_IO, "%s: cannot map: %s", path, strerror(errno));
+  *data = mapping;
+  *size = bytes;
+  return STATUS_OK;
+}
+
+status file_map(const char *path, const void **data, size_t *size) {
+  /* O_NONBLOCK: opening a FIFO must not wait for a writer before it can be refused. */
+  const int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0) return cannot_open(path);
+  const status result = map_open(descriptor, path, data, size);
+  close(descriptor);
+  return result;
+}
+
+void file_unmap(const void *data, size_t size) {
+  if (size) munmap((void *)(uintptr_t)data, size);
+}

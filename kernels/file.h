@@ -1,0 +1,19 @@
+/* Files as a whole: read into memory, or mapped. Writing them is atomic_file.h's. Every sentence begins with the file's
+ * name. */
+#ifndef LINNET_KERNELS_FILE_H
+#define LINNET_KERNELS_FILE_H
+
+#include "kernels/base.h"
+
+/* Everything there is to read under a name, pipes included, and a zero byte after it that *size does not count; free()
+ * it. NULL with STATUS_IO if it cannot be opened or read, STATUS_MEMORY if it is over `most` bytes or does not fit. */
+void *file_read(const char *path, uint64_t most, size_t *size);
+/* The same from an open descriptor (standard input), from where it stands to its end; `name` is for sentences. */
+void *file_read_open(int descriptor, const char *name, uint64_t most, size_t *size);
+
+/* Maps a regular file read-only; anything else is refused, and never waited for. An empty file is STATUS_OK with *size
+ * 0. The mapping follows the file: nothing may shorten or overwrite it in place meanwhile. */
+status file_map(const char *path, const void **data, size_t *size);
+void file_unmap(const void *data, size_t size); /* size 0 is fine */
+
+#endif
