@@ -314,6 +314,8 @@ static status begin(trainer *t) {
   memcpy(t->file + strlen(t->o.out), name, sizeof name);
   if (!(t->objects = object_set_open(t->o.objects)) || !(t->c = ctx_new())) return last_status();
   if ((s = prepare_folder(t->o.out))) return s;
+  if (!t->o.resume && !access(t->file, F_OK))
+    return fail(STATUS_ARGUMENT, "%s: a run is there already: resume it, or choose another folder", t->file);
   t->labels = (int)object_kinds(t->objects) + COLOURS - 1;
   s = t->o.resume ? begin_resumed(t) : begin_fresh(t);
   return s ? s : caption_batch_new(&t->batch, &t->model, t->labels, t->o.batch);

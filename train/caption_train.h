@@ -21,7 +21,7 @@ typedef struct {
 
 typedef struct {
   const char *objects;     /* the object pack */
-  const char *out;         /* folder for the two files; made if absent */
+  const char *out;         /* folder for the two files; made if absent; a fresh run refuses one with a checkpoint */
   const char *init;        /* warm start: a model or checkpoint whose fitting tensors are taken; NULL = fresh */
   bool resume;             /* go on from out/checkpoint.safetensors, whose options are taken from the file */
   int64_t steps;           /* optimizer steps in all */

@@ -73,7 +73,11 @@ static void place_free(place *p) { /* scratch_teardown does not enter folders */
   free(p->pack), free(p->out), free(p->checkpoint), free(p->model);
 }
 
+/* A fresh run makes room for itself: it would refuse a folder with a run in it (test_a_run_is_not_overwritten). */
 static void train(const caption_train_options *o, status expected) {
+  char old[4096];
+  snprintf(old, sizeof old, "%s/checkpoint.safetensors", o->out ? o->out : "");
+  if (!o->resume) unlink(old);
   status s = caption_train(o);
   if (s != expected) fail_msg("training ended with %d instead of %d: %s", s, expected, last_error());
 }
@@ -96,8 +100,18 @@ static int64_t step_of(const char *path) {
   return step;
 }
 
-/* --- learning
- * -------------------------------------------------------------------------------------------------------------- */
+static void test_a_run_is_not_overwritten(void **state) {
+  place p = place_new(state, "kept");
+  caption_train_options o = small_options(p.pack, p.out);
+  o.steps = 2;
+  train(&o, STATUS_OK);
+  assert_int_equal(caption_train(&o), STATUS_ARGUMENT);
+  assert_non_null(strstr(last_error(), p.checkpoint));
+  assert_int_equal(step_of(p.checkpoint), 2);
+  place_free(&p);
+}
+
+/* --- learning --- */
 
 static void keep_progress(void *user, const train_progress *p) { *(train_progress *)user = *p; }
 
@@ -515,9 +529,16 @@ int main(int argc, char **argv) {
   }
 #define IN_SCRATCH(test) cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
   const struct CMUnitTest tests[] = {
-      IN_SCRATCH(test_loss_falls),  IN_SCRATCH(test_scenes_go_on),       IN_SCRATCH(test_interrupted_is_uninterrupted),
-      IN_SCRATCH(test_stop_flag),   IN_SCRATCH(test_killed_run_goes_on), IN_SCRATCH(test_init),
-      IN_SCRATCH(test_bad_options), IN_SCRATCH(test_bad_files),          IN_SCRATCH(test_damaged_checkpoints),
+      IN_SCRATCH(test_a_run_is_not_overwritten),
+      IN_SCRATCH(test_loss_falls),
+      IN_SCRATCH(test_scenes_go_on),
+      IN_SCRATCH(test_interrupted_is_uninterrupted),
+      IN_SCRATCH(test_stop_flag),
+      IN_SCRATCH(test_killed_run_goes_on),
+      IN_SCRATCH(test_init),
+      IN_SCRATCH(test_bad_options),
+      IN_SCRATCH(test_bad_files),
+      IN_SCRATCH(test_damaged_checkpoints),
       IN_SCRATCH(test_batches),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
