@@ -41,9 +41,14 @@ linnet_status linnet_last_status(void) { return (linnet_status)last_status(); }
  * made. */
 static atomic_int threads_wanted;
 
+/* OMP_NUM_THREADS is asked here because OpenMP no longer tells it once its own number was set. */
 static int threads_count(void) {
-  int wanted = atomic_load(&threads_wanted);
-  return wanted > 0 ? wanted : omp_get_num_procs();
+  enum { MOST = 1024 }; /* OpenMP ends the process when the system refuses a thread */
+  long wanted = atomic_load(&threads_wanted);
+  const char *told = wanted ? NULL : getenv("OMP_NUM_THREADS");
+  if (told) wanted = strtol(told, NULL, 10); /* "4,2": nested levels follow */
+  if (wanted <= 0) wanted = omp_get_num_procs();
+  return wanted < MOST ? (int)wanted : MOST;
 }
 
 void linnet_set_threads(int threads) {

@@ -98,7 +98,8 @@ void linnet_captions_free(linnet_captions *found); /* NULL is fine */
 
 /* --- the machine ------------------------------------------------------------------------------------------------- */
 
-/* Threads that computation uses; 0 = as many as the process may run on (default). */
+/* Threads that computation uses, at most 1024; 0 = what OMP_NUM_THREADS says, else one for each processor that the
+ * process may use (default). */
 void linnet_set_threads(int threads);
 /* What computation runs on, one "name: value" line each: kernels chosen, BLAS, threads. Owned by the library. */
 const char *linnet_devices(void);

@@ -145,20 +145,26 @@ static void describe(const arg *list, size_t n, struct option *options, char *le
   options[n] = (struct option){"help", no_argument, NULL, 'h'};
 }
 
-/* One option as getopt_long found it; -1 to go on, else the exit code. */
+/* The option with getopt_long's value; NULL if there is none (--help has no row). */
+static const arg *find_option(const arg *list, size_t n, int value) {
+  for (size_t i = 0; i < n; i++)
+    if (option_value(list, i) == value) return &list[i];
+  return NULL;
+}
+
+/* One option as getopt_long found it; `word` is the last word that it read. -1 to go on, else the exit code. */
 static int take(const verb *self, const arg *list, size_t n, int found, const char *word) {
+  const bool wrong = found == ':' || found == '?'; /* optopt then says which option, 0 if no name fits */
+  const arg *a = find_option(list, n, wrong ? optopt : found);
   if (found == 'h') {
     print_help(self, list, n);
     return EXIT_DONE;
   }
-  if (found == ':') return misuse(self, "%s needs a value", word);
-  if (found == '?' && optopt && optopt < FIRST && word[0] == '-' && word[1] != '-')
-    return misuse(self, "there is no option -%c", optopt);
-  if (found == '?' && optopt) return misuse(self, "%s: this option takes no value", word);
-  if (found == '?') return misuse(self, "%s: no option has this name, or several begin so", word);
-  size_t i = 0;
-  while (option_value(list, i) != found) i++;
-  int code = store(self, &list[i], optarg);
+  if (found == ':') return misuse(self, "--%s needs a value", a ? a->name : "help");
+  if (wrong && (a || optopt == 'h')) return misuse(self, "--%s takes no value", a ? a->name : "help");
+  if (wrong && optopt) return misuse(self, "there is no option -%c", optopt);
+  if (wrong) return misuse(self, "%s: no option has this name, or several begin so", word);
+  int code = store(self, a, optarg);
   return code == EXIT_DONE ? -1 : code;
 }
 
@@ -170,10 +176,9 @@ bool args_parse(const verb *self, const arg *list, size_t n, int argc, char **ar
   opterr = 0;
   optind = 1;
   while (*code < 0) {
-    const int at = optind;
     const int found = getopt_long(argc, argv, letters, options, NULL);
     if (found < 0) break;
-    *code = take(self, list, n, found, argv[optind > at ? optind - 1 : at]);
+    *code = take(self, list, n, found, argv[optind - 1]);
   }
   free(options);
   free(letters);

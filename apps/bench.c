@@ -241,6 +241,7 @@ int run_bench(const verb *self, int argc, char **argv) {
   if (argc - at > 1) return misuse(self, "expected one picture at most, found %d", argc - at);
   const bool picture = !only || !strcmp(only, "caption"), training = !only || !strcmp(only, "training");
   if (!picture && !training) return misuse(self, "--only: expected caption or training, found '%s'", only);
+  if (!picture && at < argc) return misuse(self, "--only training takes no picture, found '%s'", argv[at]);
   linnet_set_threads(threads);
 
   json_t *report = json_object();

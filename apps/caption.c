@@ -36,6 +36,7 @@ typedef struct {
   size_t batch;   /* pictures at a time */
   float *pixels;  /* of a batch */
   caption *found; /* of a batch */
+  progress bar;
   char *error[BATCH];
 } job;
 
@@ -52,6 +53,7 @@ static json_t *captions_json(const caption *list, int n) {
 /* One picture's captions, or why there are none. */
 static void show_picture(job *j, const char *path, const caption *list, const char *error) {
   if (error) {
+    progress_end(&j->bar); /* or the sentence would stand behind it */
     complain("%s", error);
     j->failed = true;
   }
@@ -131,7 +133,7 @@ static status run_batch(job *j, char *const *path, size_t n) {
 
 static status run_all(job *j, const inputs *in, bool quiet) {
   const double started = clock_seconds();
-  progress bar = progress_begin(quiet || in->n <= j->batch || isatty(STDOUT_FILENO));
+  j->bar = progress_begin(quiet || in->n <= j->batch || isatty(STDOUT_FILENO));
   status s = STATUS_OK;
   for (size_t first = 0; !s && first < in->n; first += j->batch) {
     const size_t n = in->n - first < j->batch ? in->n - first : j->batch;
@@ -140,10 +142,10 @@ static status run_all(job *j, const inputs *in, bool quiet) {
     output_flush();
     char left[DURATION_TEXT];
     const double done = (double)(first + n), rate = done / (clock_seconds() - started);
-    progress_show(&bar, done / (double)in->n, "%zu of %zu pictures  %.1f/s  %s left", first + n, in->n, rate,
+    progress_show(&j->bar, done / (double)in->n, "%zu of %zu pictures  %.1f/s  %s left", first + n, in->n, rate,
                   duration_text(((double)in->n - done) / rate, left));
   }
-  progress_end(&bar);
+  progress_end(&j->bar);
   return s;
 }
 

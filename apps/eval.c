@@ -40,6 +40,7 @@ static void keep_pair(void *user, const char *truth, const char *said) {
     json_array_append_new(r->pairs, json_pack("{s:o,s:o}", "truth", json_text(truth), "said", json_text(said)));
     return;
   }
+  progress_end(&r->bar); /* or the pair would stand behind it */
   text_put(stdout, truth, strlen(truth));
   putchar('\t');
   text_line(said);

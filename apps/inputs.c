@@ -30,28 +30,25 @@ void inputs_free(inputs *in) {
   *in = (inputs){0};
 }
 
-static void unreadable(inputs *in, const char *path) {
-  complain("%s: cannot be read: %s", path, strerror(errno));
-  in->failed = true;
-}
-
-/* Whether a file of a folder begins like a picture. */
-static bool is_picture(inputs *in, const char *path) {
+/* Whether a file of a folder begins like a picture. One that cannot be read may be one: opening it will say why not. */
+static bool may_be_picture(const char *path) {
   char begin[512];
   FILE *file = fopen(path, "rb");
-  size_t n = file ? fread(begin, 1, sizeof begin, file) : 0;
-  if (!file || ferror(file)) unreadable(in, path);
-  if (file) fclose(file);
-  return n && image_recognised(begin, n);
+  if (!file) return true;
+  const size_t n = fread(begin, 1, sizeof begin, file);
+  const bool damaged = ferror(file);
+  fclose(file);
+  return damaged || (n && image_recognised(begin, n));
 }
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-/* The paths of everything in a folder, sorted. */
+/* The paths of everything in a folder, sorted; a folder that cannot be read is named and has none. */
 static status list_folder(inputs *names, const char *folder) {
   DIR *open = opendir(folder);
   if (!open) {
-    unreadable(names, folder);
+    complain("%s: cannot read the folder: %s", folder, strerror(errno));
+    names->failed = true;
     return STATUS_OK;
   }
   status s = STATUS_OK;
@@ -75,9 +72,8 @@ static status gather_folder(inputs *in, const char *folder, int depth) {
   for (size_t i = 0; !s && i < names.n; i++) {
     struct stat info, link;
     const char *path = names.path[i];
-    if (stat(path, &info) || lstat(path, &link))
-      unreadable(in, path);
-    else if (S_ISREG(info.st_mode) && is_picture(in, path))
+    const bool missing = stat(path, &info) || lstat(path, &link); /* a link that leads nowhere */
+    if (missing || (S_ISREG(info.st_mode) && may_be_picture(path)))
       s = keep(in, mem_string(path));
     else if (S_ISDIR(link.st_mode) && depth > 0)
       s = gather_folder(in, path, depth - 1);
@@ -86,20 +82,28 @@ static status gather_folder(inputs *in, const char *folder, int depth) {
   return s;
 }
 
+/* A folder that was asked for must hold a picture. */
+static status gather_operand(inputs *in, const char *folder, int depth) {
+  const size_t before = in->n;
+  const bool failed_before = in->failed;
+  in->failed = false;
+  status s = gather_folder(in, folder, depth);
+  if (!s && in->n == before && !in->failed) {
+    complain("%s: there is no picture in this folder", folder);
+    in->failed = true;
+  }
+  in->failed |= failed_before;
+  return s;
+}
+
 status inputs_gather(inputs *in, char *const *operand, size_t n, bool recursive) {
   status s = STATUS_OK;
   bool folders = false;
   for (size_t i = 0; !s && i < n; i++) {
     struct stat info;
-    const bool folder = *operand[i] && !stat(operand[i], &info) && S_ISDIR(info.st_mode);
-    const size_t before = in->n;
+    const bool folder = !stat(operand[i], &info) && S_ISDIR(info.st_mode);
     folders |= folder;
-    if (!folder) {
-      s = keep(in, mem_string(operand[i]));
-    } else if (!(s = gather_folder(in, operand[i], recursive ? DEEPEST : 0)) && in->n == before) {
-      complain("%s: there is no picture in this folder", operand[i]);
-      in->failed = true;
-    }
+    s = folder ? gather_operand(in, operand[i], recursive ? DEEPEST : 0) : keep(in, mem_string(operand[i]));
   }
   in->named_one = n == 1 && !folders;
   return s;

@@ -8,11 +8,12 @@ typedef struct {
   char **path;
   size_t n, capacity;
   bool named_one; /* one operand, and it is no folder */
-  bool failed;    /* a folder or a file in one could not be read; it was named on stderr */
+  bool failed;    /* a folder could not be read or has no picture; it was named on stderr */
 } inputs;
 
 /* Folders give their pictures, recognised by content, in the order of their names; with `recursive` also those of the
- * folders in them (symbolic links to folders are not followed). Start with zeros; free in every case. */
+ * folders in them (symbolic links to folders are not followed). A file of a folder that cannot be looked at is among
+ * them, so that it is missed by nobody: opening it says why. Start with zeros; free in every case. */
 status inputs_gather(inputs *in, char *const *operand, size_t n, bool recursive);
 void inputs_free(inputs *in);
 

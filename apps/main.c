@@ -51,6 +51,7 @@ int run_help(const verb *self, int argc, char **argv) {
     print_verbs(stdout);
     return EXIT_DONE;
   }
+  if (argc - at > 1) return misuse(self, "help explains one verb at a time, found also '%s'", argv[at + 1]);
   const verb *v = find_verb(argv[at]);
   if (!v) return misuse(NULL, "there is no verb '%s'", argv[at]);
   char help[] = "--help", *words[] = {argv[at], help, NULL};

@@ -14,7 +14,8 @@
 static bool is_visible(uint32_t code) {
   if (code < 0x20 || (code >= 0x7f && code < 0xa0)) return false;
   if (code == 0x2028 || code == 0x2029 || code == 0xfeff) return false;
-  return !(code >= 0x202a && code <= 0x202e) && !(code >= 0x2066 && code <= 0x2069); /* they turn the line around */
+  if (code == 0x61c || code == 0x200e || code == 0x200f) return false; /* these and the next turn the line around */
+  return !(code >= 0x202a && code <= 0x202e) && !(code >= 0x2066 && code <= 0x2069);
 }
 
 static void put_escaped(FILE *to, unsigned char byte) {

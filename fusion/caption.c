@@ -1,6 +1,5 @@
 #include "fusion/caption.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,15 +65,12 @@ static status read_pictures(decoder *d, const tensor *pixels, int copies) {
   return logits ? STATUS_OK : last_status();
 }
 
-/* Feeds one token to every row (finished rows get the stop token; what they say is ignored). */
+/* Feeds its last token to every row (finished rows too; what they say is ignored). */
 static status advance(decoder *d) {
   ctx *c = d->c;
   ctx_reset(c);
   tensor *ids = tensor_2d(c, DTYPE_I32, d->rows, 1);
-  for (int i = 0; ids && i < d->rows; i++) {
-    const hypothesis *h = &d->row[i];
-    i32(ids)[i] = h->n ? h->ids[h->n - 1] : d->m->stop;
-  }
+  for (int i = 0; ids && i < d->rows; i++) i32(ids)[i] = d->row[i].ids[d->row[i].n - 1];
   tensor *x = rwkv6_forward(c, &d->m->lm, rwkv6_embed(c, &d->m->lm, ids), NULL, &d->state);
   tensor *logits = rwkv6_logits(c, &d->m->lm, x);
   if (!logits) return last_status();
@@ -210,7 +206,7 @@ static int best_continuations(const decoder *d, bool first, candidate *best) {
 }
 
 /* Rearranges rows and states so that row j continues best[j]. */
-static status take(decoder *d, decoder *old, const candidate *best, int n) {
+static void take(decoder *d, decoder *old, const candidate *best, int n) {
   for (int j = 0; j < d->rows; j++) {
     const candidate *x = &best[j < n ? j : n - 1];
     const hypothesis *from = &d->row[x->from];
@@ -230,7 +226,6 @@ static status take(decoder *d, decoder *old, const candidate *best, int n) {
   d->state = old->state;
   old->row = swap.row;
   old->state = swap.state;
-  return STATUS_OK;
 }
 
 static status search_beam(decoder *d) {
@@ -240,8 +235,8 @@ static status search_beam(decoder *d) {
   if (!best) s = STATUS_MEMORY;
   for (bool first = true; !s; first = false) {
     int n = best_continuations(d, first, best);
-    s = take(d, &old, best, n);
-    if (s || all_done(d)) break;
+    take(d, &old, best, n);
+    if (all_done(d)) break;
     s = advance(d);
   }
   decoder_free(&old);

@@ -1,6 +1,5 @@
 #include "fusion/visualrwkv.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +14,11 @@ static const param_spec rows[] = {
 
 /* --- declaration -------------------------------------------------------------------------------------------------- */
 
-/* The ids of a prompt part. */
+/* The ids of a prompt part. It is bounded as the picture is: the memory for a caption grows with both. */
 static status encode(const tokenizer *words, const char *text, int32_t **ids, int *n) {
-  size_t length = strlen(text);
+  enum { MOST = 1 << 16 };
+  const size_t length = strlen(text);
+  if (length > MOST) return fail(STATUS_FORMAT, "a part of the prompt has %zu bytes, the most is %d", length, MOST);
   if (!(*ids = mem_alloc(length + 1, sizeof **ids))) return STATUS_MEMORY;
   *n = (int)tokenizer_encode(words, text, length, *ids, length);
   return STATUS_OK;
@@ -41,15 +42,24 @@ static status declare_words(visualrwkv *m, const char *vocabulary, const char *b
   return s ? s : encode(m->words, after, &m->after_ids, &m->n_after);
 }
 
+/* The picture against the tower, whose own config is sound. */
+static status check_picture(const visualrwkv_config *k) {
+  enum { MOST_PIXELS = 4096, MOST_PATCHES = 256 };
+  if (k->image_size < 1 || k->image_size > MOST_PIXELS || visualrwkv_side(k) > MOST_PATCHES)
+    return fail(STATUS_FORMAT, "a picture of %d pixels in patches of %d: 1 to %d pixels and at most %d patches a side",
+                k->image_size, k->tower.patch, MOST_PIXELS, MOST_PATCHES);
+  if (k->image_grid < 1 || k->image_grid > visualrwkv_side(k))
+    return fail(STATUS_FORMAT, "a picture of %d pixels in patches of %d cannot give %d x %d image tokens",
+                k->image_size, k->tower.patch, k->image_grid, k->image_grid);
+  return STATUS_OK;
+}
+
 status visualrwkv_declare(visualrwkv *m, const visualrwkv_config *config, const char *vocabulary, const char *before,
                           const char *after) {
   *m = (visualrwkv){.config = *config};
-  int patches = config->tower.patch > 0 ? (config->image_size + config->tower.patch - 1) / config->tower.patch : 0;
-  if (config->image_size < 1 || config->image_size > 4096 || config->image_grid < 1 || config->image_grid > patches)
-    return fail(STATUS_FORMAT, "a picture of %d pixels in patches of %d cannot give %d x %d image tokens",
-                config->image_size, config->tower.patch, config->image_grid, config->image_grid);
   status s = rwkv6_new(&m->lm, &config->lm, LM, &m->params);
   if (!s) s = image_tower_new(&m->tower, &config->tower, TOWER, &m->params);
+  if (!s) s = check_picture(config);
   const int64_t sizes[SIZES] = {[D] = config->lm.n_embd, [W] = config->tower.width};
   if (!s) s = params_declare(&m->params, "", rows, 1, -1, 1, sizes, m);
   return s ? s : declare_words(m, vocabulary, before, after);
@@ -114,7 +124,7 @@ status visualrwkv_declare_like(visualrwkv *m, const checkpoint *file) {
   *m = (visualrwkv){0};
   const char *system = checkpoint_metadata(file, key_system);
   if (!system || strcmp(system, VISUALRWKV_SYSTEM))
-    return fail(STATUS_UNSUPPORTED, "%s: not a captioning model (its metadata '%s' is %s, expected %s)",
+    return fail(STATUS_UNSUPPORTED, "%s: not a captioning model (its metadata '%s' is %.40s, expected %s)",
                 checkpoint_path(file), key_system, system ? system : "absent", VISUALRWKV_SYSTEM);
   visualrwkv_config k = {0};
   status s = rwkv6_config_read(&k.lm, file, LM);
@@ -178,6 +188,7 @@ status visualrwkv_save(const visualrwkv *m, const char *path, const params_file 
 
 /* --- forward ------------------------------------------------------------------------------------------------------ */
 
+int visualrwkv_side(const visualrwkv_config *k) { return (k->image_size + k->tower.patch - 1) / k->tower.patch; }
 int visualrwkv_image_tokens_count(const visualrwkv *m) { return m->config.image_grid * m->config.image_grid; }
 
 void visualrwkv_normalise(const uint8_t *rgb, size_t n, float *pixels) {

@@ -5,8 +5,8 @@
  * The raw projected tokens stand among the raw embeddings; block 0's ln0 applies to all. With the bidirectional scan,
  * odd blocks of the language model read the image's tokens backwards.
  *
- * A file carries everything: weights under `rwkv.`, `vit.image_model.` and `proj.`, and in its metadata (keys below)
- * the vocabulary, the prompt and what names and shapes cannot tell. */
+ * A file carries everything: weights under `rwkv.`, `vit.image_model.` and `proj.`, and in its metadata (keys in
+ * visualrwkv.c) the vocabulary, the prompt and what names and shapes cannot tell. */
 #ifndef LINNET_FUSION_VISUALRWKV_H
 #define LINNET_FUSION_VISUALRWKV_H
 
@@ -53,6 +53,7 @@ void visualrwkv_close(visualrwkv *m);          /* what visualrwkv_open gave */
 /* Writes the model: what->metadata (provenance) is added to the model's own. */
 status visualrwkv_save(const visualrwkv *m, const char *path, const params_file *what);
 
+int visualrwkv_side(const visualrwkv_config *config); /* patches along a side of the picture */
 int visualrwkv_image_tokens_count(const visualrwkv *m);
 
 /* A picture as the model wants it: composited on white, fitted into a white square, (u8/255 - 0.5)/0.5.

@@ -11,7 +11,7 @@
 typedef struct atomic_file atomic_file;
 
 /* NULL with a STATUS_IO sentence if the folder is missing or cannot be written, or if something that is not a regular
- * file (a folder, a device, a pipe) has the name. A symbolic link stays: what it points to is replaced. */
+ * file (a folder, a device, a pipe) has the name. A symbolic link to a file stays: that file is replaced. */
 atomic_file *atomic_file_create(const char *path);
 /* After a failure every further write, and the commit, fails too: the first sentence is the one to show. */
 status atomic_file_write(atomic_file *f, const void *data, size_t bytes);

@@ -7,12 +7,14 @@
 #include <string.h>
 #include <time.h>
 
-static _Thread_local char error_text[1024];
+static _Thread_local char error_text[8192]; /* room for a path of the longest kind, and what is wrong with it */
 static _Thread_local status error_code;
 
 static void set_error(status code, const char *format, va_list args) {
   char text[sizeof error_text];
   vsnprintf(text, sizeof text, format, args);
+  for (char *p = text; *p; p++)
+    if ((unsigned char)*p < 0x20 || *p == 0x7f) *p = '?';
   memcpy(error_text, text, sizeof text); /* through a copy: an argument may be the old sentence */
   error_code = code;
 }
@@ -34,7 +36,7 @@ void *fail_null(status code, const char *format, ...) {
 }
 
 status fail_within(const char *format, ...) {
-  char context[512], old[sizeof error_text];
+  char context[sizeof error_text], old[sizeof error_text];
   va_list args;
   va_start(args, format);
   vsnprintf(context, sizeof context, format, args);

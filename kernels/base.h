@@ -21,7 +21,8 @@ typedef enum {
   STATUS_INTERRUPTED = -6, /* the caller's callback or a signal asked to stop */
 } status;
 
-/* Formats the thread's error sentence (no trailing newline) and returns `code`: `return fail(STATUS_IO, ...)`. */
+/* Formats the thread's error sentence (no trailing newline) and returns `code`: `return fail(STATUS_IO, ...)`. Control
+ * characters become '?': words of a hostile file must not steer the terminal or break the line. */
 status fail(status code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* As fail(), for functions that return pointers: `return fail_null(STATUS_IO, ...)`. */
 void *fail_null(status code, const char *format, ...) __attribute__((format(printf, 2, 3)));

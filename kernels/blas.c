@@ -1,6 +1,8 @@
 #include "kernels/blas.h"
 
+#include <assert.h>
 #include <dlfcn.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,11 +14,9 @@
 typedef void (*cblas_sgemm_fn)(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda,
                                const float *b, int ldb, float beta, float *c, int ldc);
 typedef char *(*text_fn)(void);
-typedef void (*threads_fn)(int);
 
 static struct {
   cblas_sgemm_fn sgemm;
-  threads_fn set_threads;
   status state;
   char report[512], error[256];
 } blas;
@@ -47,7 +47,6 @@ static void open_library(void) {
   text_fn config = NULL, core = NULL;
   find(library, "openblas_get_config", &config);
   find(library, "openblas_get_corename", &core);
-  find(library, "openblas_set_num_threads", &blas.set_threads);
   snprintf(blas.report, sizeof blas.report, "%s, core type %s, from %s", config ? config() : "a BLAS without a name",
            core ? core() : "unknown", path);
 }
@@ -60,14 +59,11 @@ status blas_open(void) {
 
 const char *blas_report(void) { return blas_open() ? blas.error : blas.report; }
 
-void blas_threads(int n) {
-  if (!blas_open() && blas.set_threads) blas.set_threads(n);
-}
-
 void sgemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda,
            const float *b, size_t ldb, float beta, float *c, size_t ldc) {
   enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, TRANSPOSE = 112 };
   if (!m || !n) return;
+  assert((m | n | k | lda | ldb | ldc) <= INT_MAX);
   blas.sgemm(ROW_MAJOR, transpose_a ? TRANSPOSE : NO_TRANSPOSE, transpose_b ? TRANSPOSE : NO_TRANSPOSE, (int)m, (int)n,
              (int)k, alpha, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
 }

@@ -13,13 +13,11 @@
 
 /* Opens the library; any later call is free. STATUS_UNSUPPORTED with a sentence if there is none. Thread safe. */
 status blas_open(void);
-/* "OpenBLAS 0.3.21 SkylakeX from /usr/lib/...", for `linnet devices`; opens the library. */
+/* What products run on, "OpenBLAS 0.3.21 ..., core type SkylakeX, from /usr/lib/...", or why on nothing. Opens it. */
 const char *blas_report(void);
-/* Number of threads that products use: OpenMP's. */
-void blas_threads(int n);
 
-/* C[m,n] = alpha * op(A)[m,k] op(B)[k,n] + beta * C, row-major, leading dimensions in floats. blas_open() must have
- * succeeded. beta 0 ignores what C held. */
+/* C[m,n] = alpha * op(A)[m,k] op(B)[k,n] + beta * C, row-major, leading dimensions in floats; every size fits an int
+ * (asserted). blas_open() must have succeeded. beta 0 ignores what C held. Threads are as many as OpenMP's. */
 void sgemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda,
            const float *b, size_t ldb, float beta, float *c, size_t ldc);
 

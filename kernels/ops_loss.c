@@ -1,7 +1,5 @@
 /* Losses: cross entropy with row weights and L2Wrap, multi-label binary cross entropy. Spec operators 6.1.
  * The gradient of the logits is made in the forward pass, while they are warm, when the context records. */
-#include <assert.h>
-
 #include "kernels/ops.h"
 
 typedef struct {

@@ -29,6 +29,6 @@ const scan_order *scan_order_make(ctx *c, scan_kind kind, int64_t n, int64_t beg
     token[i] = (int32_t)(inside ? begin + visited(kind, i - begin, h, w) : i);
     step[token[i]] = (int32_t)i;
   }
-  *order = (scan_order){kind, n, token, step};
+  *order = (scan_order){n, token, step};
   return order;
 }

@@ -15,7 +15,6 @@ typedef enum {
 } scan_kind;
 
 typedef struct {
-  scan_kind kind;
   int64_t n;
   const int32_t *token; /* [n] token visited at each step */
   const int32_t *step;  /* [n] its inverse */

@@ -1,7 +1,6 @@
 #include "lm/rwkv6.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -194,6 +193,7 @@ tensor *rwkv6_forward(ctx *c, const rwkv6 *m, tensor *x, const scan_order *const
     arena_mark mark = arena_here(c->memory);
     rwkv6_carry carry;
     if (state) carry = state_layer(c, state, i);
+    if (state && (!carry.att_x || !carry.ffn_x || !carry.wkv)) return NULL; /* NULL would mean a zero start */
     x = block_forward(c, m, i, x, order ? order[i] : NULL, state ? &carry : NULL);
     if (!out || !x) continue;
     memcpy(out->data, x->data, (size_t)tensor_count(x) * sizeof(float));

@@ -25,7 +25,7 @@ typedef struct {
   rwkv6_block *block;
 } rwkv6;
 
-/* Declares the backbone's parameters in `set` under `prefix`. The config must be sound (rwkv6_config_check). */
+/* Declares the backbone's parameters in `set` under `prefix`; an unsound config is refused (rwkv6_config_check). */
 status rwkv6_new(rwkv6 *m, const rwkv6_config *config, const char *prefix, param_set *set);
 void rwkv6_free(rwkv6 *m);
 /* Sizes are positive, within bounds, and fit together; a sentence otherwise. */

@@ -3,13 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int patches_a_side(const visualrwkv *m) {
-  return (m->config.image_size + m->config.tower.patch - 1) / m->config.tower.patch;
-}
-
 status caption_batch_new(caption_batch *b, const visualrwkv *m, int labels, int batch) {
   *b = (caption_batch){.batch = batch, .labels = labels};
-  size_t B = (size_t)batch, S = (size_t)m->config.image_size, side = (size_t)patches_a_side(m), P = side * side;
+  size_t B = (size_t)batch, S = (size_t)m->config.image_size, side = (size_t)visualrwkv_side(&m->config),
+         P = side * side;
   b->scene = mem_zero(B, sizeof(scene *));
   for (size_t i = 0; b->scene && i < B; i++)
     if (!(b->scene[i] = scene_new(m->config.image_size))) return last_status();
@@ -70,7 +67,8 @@ static int answer_tokens(const visualrwkv *m, const char *caption, int32_t *ids)
 
 status caption_batch_make(caption_batch *b, const visualrwkv *m, const object_set *objects,
                           const scene_options *options, uint64_t seed, uint64_t first) {
-  int B = b->batch, side = patches_a_side(m), prompt = m->n_before + visualrwkv_image_tokens_count(m) + m->n_after;
+  int B = b->batch, side = visualrwkv_side(&m->config),
+      prompt = m->n_before + visualrwkv_image_tokens_count(m) + m->n_after;
   size_t image_floats = (size_t)m->config.image_size * (size_t)m->config.image_size * 3;
   status result = STATUS_OK;
 #pragma omp parallel for schedule(dynamic)

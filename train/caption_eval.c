@@ -1,6 +1,5 @@
 #include "train/caption_eval.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 

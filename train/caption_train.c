@@ -105,7 +105,8 @@ static status make_vocabulary(const trainer *t, char **text) {
   return s;
 }
 
-static int largest_id(const char *vocabulary) {
+/* The number of tokens, the end token included; 0 with a sentence on failure. */
+static int count_tokens(const char *vocabulary) {
   tokenizer *words = tokenizer_parse(vocabulary, strlen(vocabulary), "the new vocabulary");
   int n = words ? (int)tokenizer_size(words) : 0;
   tokenizer_free(words);
@@ -117,12 +118,13 @@ static status declare_fresh(trainer *t) {
   char *vocabulary = NULL;
   status s = make_vocabulary(t, &vocabulary);
   if (s) return s;
+  const int tokens = t->objects ? count_tokens(vocabulary) : o->vocabulary + 1;
   const visualrwkv_config config = {
       .lm = {.n_layer = o->lm_depth,
              .n_embd = o->lm_width,
              .dim_ffn = o->lm_hidden,
              .head_size = o->head_size,
-             .vocab_size = t->objects ? largest_id(vocabulary) : o->vocabulary + 1,
+             .vocab_size = tokens,
              .rank_mix = o->rank_mix,
              .rank_decay = o->rank_decay},
       .tower = {.depth = o->tower_depth,
@@ -139,7 +141,7 @@ static status declare_fresh(trainer *t) {
       .image_grid = o->image_grid,
       .bidirectional = true,
   };
-  s = visualrwkv_declare(&t->model, &config, vocabulary, before_text, after_text);
+  s = tokens ? visualrwkv_declare(&t->model, &config, vocabulary, before_text, after_text) : last_status();
   free(vocabulary);
   return s;
 }
@@ -215,11 +217,20 @@ static status save_checkpoint(const trainer *t) {
                                         .buffers = moments});
 }
 
+/* out/NAME, owned by the caller. */
+static char *path_in(const char *out, const char *name) {
+  const size_t room = strlen(out) + strlen(name) + 2;
+  char *path = mem_alloc(room, 1);
+  if (path) snprintf(path, room, "%s/%s", out, name);
+  return path;
+}
+
 static status save_model(const trainer *t) {
-  char path[4096];
-  if (snprintf(path, sizeof path, "%s/captioner.safetensors", t->o.out) >= (int)sizeof path)
-    return fail(STATUS_ARGUMENT, "the output folder's name is too long");
-  return visualrwkv_save(&t->model, path, &(params_file){.type = CHECKPOINT_F16});
+  char *path = path_in(t->o.out, "captioner.safetensors");
+  if (!path) return STATUS_MEMORY;
+  const status s = visualrwkv_save(&t->model, path, &(params_file){.type = CHECKPOINT_F16});
+  free(path);
+  return s;
 }
 
 /* --- beginning ---------------------------------------------------------------------------------------------------- */
@@ -240,9 +251,11 @@ static status prepare_optimizer(trainer *t) {
 static status check_options(const caption_train_options *o) {
   if (!o->objects || !o->out) return fail(STATUS_ARGUMENT, "training needs an object pack and an output folder");
   if (o->steps < 1 || o->batch < 1 || o->batch > 4096 || o->warmup < 0 || o->save_every < 1)
-    return fail(STATUS_ARGUMENT, "steps, batch and save-every must be at least 1, the batch at most 4096");
+    return fail(STATUS_ARGUMENT,
+                "steps, batch and save-every must be at least 1, the batch at most 4096; warmup at least 0");
   if (!(o->rate > 0) || !(o->rate_final >= 0) || !(o->weight_decay >= 0) || !(o->clip >= 0) || !(o->patch_weight >= 0))
-    return fail(STATUS_ARGUMENT, "the learning rate must be above 0; weight decay, clip and weights not below");
+    return fail(STATUS_ARGUMENT,
+                "the learning rate must be above 0; its end, weight decay, clip and weights not below");
   if (!(o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1))
     return fail(STATUS_ARGUMENT, "beta1 and beta2 must be at least 0 and below 1");
   if (o->max_objects < 1 || o->max_objects > SCENE_MAX_OBJECTS)
@@ -287,6 +300,7 @@ static status begin_fresh(trainer *t) {
   checkpoint *init = t->o.init ? checkpoint_open(t->o.init) : NULL;
   status s = t->o.init && !init ? last_status() : STATUS_OK;
   if (!s) s = init ? visualrwkv_declare_like(&t->model, init) : declare_fresh(t);
+  if (!s && init) s = params_check(&t->model.params, init); /* before memory is asked for; the head need not fit */
   if (!s) s = declare_head(t);
   if (!s) s = params_allocate(&t->model.params);
   if (!s) params_init(&t->model.params, t->o.seed);
@@ -308,10 +322,7 @@ static status prepare_folder(const char *out) {
 static status begin(trainer *t) {
   status s = check_options(&t->o);
   if (s) return s;
-  static const char name[] = "/checkpoint.safetensors";
-  if (!(t->file = mem_alloc(strlen(t->o.out) + sizeof name, 1))) return STATUS_MEMORY;
-  memcpy(t->file, t->o.out, strlen(t->o.out));
-  memcpy(t->file + strlen(t->o.out), name, sizeof name);
+  if (!(t->file = path_in(t->o.out, "checkpoint.safetensors"))) return STATUS_MEMORY;
   if (!(t->objects = object_set_open(t->o.objects)) || !(t->c = ctx_new())) return last_status();
   if ((s = prepare_folder(t->o.out))) return s;
   if (!t->o.resume && !access(t->file, F_OK))
@@ -339,9 +350,10 @@ static status losses(trainer *t, double *caption_loss, double *patch_loss) {
   const visualrwkv *m = &t->model;
   const int64_t S = m->config.image_size, B = b->batch;
   ctx_reset(c);
-  c->recording = true;
   tensor *pixels = tensor_wrap(c, DTYPE_F32, b->pixels, 4, (int64_t[]){B, S, S, 3});
   tensor *answer = tensor_wrap(c, DTYPE_I32, b->answer, 2, (int64_t[]){B, b->answer_length});
+  if (!pixels || !answer) return last_status(); /* no answer would be a shorter sequence */
+  c->recording = true;
   tensor *patches;
   tensor *tokens = visualrwkv_image_tokens(c, m, pixels, &patches);
   tensor *hidden = visualrwkv_sequence(c, m, tokens, answer, NULL);
@@ -362,7 +374,7 @@ static status losses(trainer *t, double *caption_loss, double *patch_loss) {
 /* Multiplications and additions of one step's matrix products, forward and backward. */
 static double step_flops(const trainer *t) {
   const visualrwkv *m = &t->model;
-  double B = t->batch.batch, patches = (double)t->batch.batch * m->config.tower.grid_h * m->config.tower.grid_w;
+  double B = t->batch.batch, side = visualrwkv_side(&m->config), patches = B * side * side;
   double sequence = B * (m->n_before + visualrwkv_image_tokens_count(m) + m->n_after + t->batch.answer_length);
   double total = 0;
   for (size_t i = 0; i < m->params.n; i++) {
@@ -429,15 +441,17 @@ status caption_train(const caption_train_options *options) {
   status s = begin(&t);
   double now = clock_seconds();
   tally sum = {.begun = now, .at = now, .first_step = t.step};
+  if (!s && t.step == t.o.steps) s = save_model(&t); /* the run was killed, if anything, just before this */
   while (!s && t.step < t.o.steps) {
     train_progress p = {0};
     s = train_step(&t, &p);
     if (s) break;
     report(&t, &sum, &p);
-    bool stop = (t.o.stop && *t.o.stop) || (t.o.stop_after && t.step >= t.o.stop_after);
+    const bool asked = t.o.stop && *t.o.stop; /* looked at once: whoever asks later is heard after the next step */
+    const bool stop = asked || (t.o.stop_after && t.step >= t.o.stop_after);
     if (stop || t.step % t.o.save_every == 0 || t.step == t.o.steps) s = save_checkpoint(&t);
     if (!s && (stop || t.step == t.o.steps)) s = save_model(&t);
-    if (!s && t.o.stop && *t.o.stop)
+    if (!s && asked)
       s = fail(STATUS_INTERRUPTED, "stopped at step %lld; --resume goes on from %s", (long long)t.step, t.file);
     if (stop) break;
   }
@@ -452,7 +466,7 @@ static void fill_batch(trainer *t) {
   enum { ANSWER = 11 };
   caption_batch *b = &t->batch;
   const visualrwkv *m = &t->model;
-  size_t S = (size_t)m->config.image_size, side = (size_t)m->config.tower.grid_h, B = (size_t)b->batch;
+  size_t S = (size_t)m->config.image_size, side = (size_t)visualrwkv_side(&m->config), B = (size_t)b->batch;
   rng g = rng_make(1, 0);
   for (size_t i = 0; i < B * S * S * 3; i++) b->pixels[i] = rng_range(&g, -1, 1);
   memset(b->patch_target, 0, B * side * side * (size_t)b->labels * sizeof(float));

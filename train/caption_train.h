@@ -22,7 +22,7 @@ typedef struct {
 typedef struct {
   const char *objects;     /* the object pack */
   const char *out;         /* folder for the two files; made if absent; a fresh run refuses one with a checkpoint */
-  const char *init;        /* warm start: a model or checkpoint whose fitting tensors are taken; NULL = fresh */
+  const char *init;        /* warm start from a model or checkpoint (its patch classifier if that fits); NULL = fresh */
   bool resume;             /* go on from out/checkpoint.safetensors, whose options are taken from the file */
   int64_t steps;           /* optimizer steps in all */
   int64_t stop_after;      /* end this run early at that step, leaving a checkpoint (0 = never): for tests and shifts */

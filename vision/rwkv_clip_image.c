@@ -1,6 +1,5 @@
 #include "vision/rwkv_clip_image.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,5 @@
 /* Initial values of parameters, as weights/params.h states them. */
 #include <math.h>
-#include <stdlib.h>
 
 #include "weights/params.h"
 

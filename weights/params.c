@@ -7,12 +7,6 @@
 
 #include "weights/safetensors_write.h"
 
-const char *param_class_name(param_class k) {
-  static const char *const names[PARAM_CLASSES] = {"matrix", "embedding", "low-rank", "mix",     "decay",
-                                                   "bonus",  "norm",      "bias",     "position"};
-  return names[k];
-}
-
 /* --- declaration -------------------------------------------------------------------------------------------------- */
 
 /* `prefix` + the row's name with its block number. Owned by the caller. */

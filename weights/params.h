@@ -1,8 +1,8 @@
 /* Parameters: one table per architecture, and the set of tensors that a table declares.
  *
  * A table row (param_spec) states once a parameter's official name, shape, file layout, class, initial values and
- * whether it may be quantized. That one table serves loading, shape checks, initialisation, the optimizer's groups,
- * saving and `linnet inspect`. All values of a set lie in one buffer, all gradients in another of the same layout. */
+ * whether it may be quantized. That one table serves loading, shape checks, initialisation, the optimizer's groups
+ * and saving. All values of a set lie in one buffer, all gradients in another of the same layout. */
 #ifndef LINNET_WEIGHTS_PARAMS_H
 #define LINNET_WEIGHTS_PARAMS_H
 
@@ -22,7 +22,6 @@ typedef enum {
   PARAM_POSITION,
   PARAM_CLASSES
 } param_class;
-const char *param_class_name(param_class k);
 
 /* What initial values depend on. */
 typedef struct {

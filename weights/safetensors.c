@@ -47,12 +47,6 @@ static status check_header_text(const char *text, size_t length) {
   return STATUS_OK;
 }
 
-/* Words of a hostile file go into a sentence: no escape sequences for the terminal. */
-static void make_printable(char *text) {
-  for (; *text; text++)
-    if ((unsigned char)*text < 0x20 || *text == 0x7f) *text = '?';
-}
-
 /* Finds and parses the header. *data_start: where the data section begins. */
 static status read_header(const checkpoint *c, json_t **header, size_t *data_start) {
   if (c->size < 8) return fail(STATUS_FORMAT, "%zu bytes are too few for a safetensors file", c->size);
@@ -71,10 +65,8 @@ static status read_header(const checkpoint *c, json_t **header, size_t *data_sta
   /* no words: the parser could not even begin */
   if (!*header && (json_error_code(&error) == json_error_out_of_memory || !*error.text))
     return fail(STATUS_MEMORY, "out of memory while reading the header of %llu bytes", (unsigned long long)length);
-  if (!*header) {
-    make_printable(error.text);
+  if (!*header)
     return fail(STATUS_FORMAT, "the header is not valid JSON: %s (byte %d of the header)", error.text, error.position);
-  }
   *data_start = 8 + (size_t)length;
   return STATUS_OK;
 }
@@ -93,11 +85,9 @@ static status read_metadata(checkpoint *c, json_t *map) {
 static status read_dtype(json_t *word, checkpoint_tensor *t) {
   if (!json_is_string(word)) return fail(STATUS_FORMAT, "has no dtype");
   if (checkpoint_dtype_parse(json_string_value(word), &t->dtype)) return STATUS_OK;
-  char shown[24] = "";
-  strncat(shown, json_string_value(word), sizeof shown - 1);
-  make_printable(shown);
-  return fail(STATUS_UNSUPPORTED, "has type %s; this version reads F64, F32, F16, BF16, I64, I32, I16, I8, U8 and BOOL",
-              shown);
+  return fail(STATUS_UNSUPPORTED,
+              "has type %.23s; this version reads F64, F32, F16, BF16, I64, I32, I16, I8, U8 and BOOL",
+              json_string_value(word));
 }
 
 static status read_shape(json_t *shape, checkpoint_tensor *t) {

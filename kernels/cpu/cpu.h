@@ -62,8 +62,7 @@ typedef struct {
   void (*add_rows)(size_t M, size_t C, const float *x, const float *b, float *y);
   void (*sum_rows)(size_t M, size_t C, const float *gy, float *gb);
 
-  /* --- norms (norm.c): mean and biased variance over each of `groups` spans of n channels in every row ---------------
-   */
+  /* --- norms (norm.c): mean and biased variance over each of `groups` spans of n channels in every row ------------ */
   /* layer norm: groups = 1, n = C. group norm per token: groups = heads. w, b: [groups*n], both NULL = no affine.
    * mean, rstd: [M*groups], always written. */
   void (*norm_forward)(size_t M, size_t groups, size_t n, float eps, const float *x, const float *w, const float *b,
@@ -71,8 +70,7 @@ typedef struct {
   void (*norm_backward)(size_t M, size_t groups, size_t n, const float *x, const float *w, const float *mean,
                         const float *rstd, const float *gy, float *gx, bool acc, float *gw, float *gb);
 
-  /* --- shift and mix (mix.c)
-   * ------------------------------------------------------------------------------------------ */
+  /* --- shift and mix (mix.c) -------------------------------------------------------------------------------------- */
   /* Moves spans of channels between tokens: for batch row b, token t and span g (channels c0[g]..c1[g]-1, repeated with
    * `period`): y[b][t][span] = source[g*T+t] >= 0 ? x[b][source[g*T+t]][span] : source == -2 ? carry[b][span] : 0.
    * source -2 reads `carry` [B,C] (NULL: zero). acc adds to y instead of writing. Spans must cover the period exactly.
@@ -88,8 +86,7 @@ typedef struct {
                        const float *token_mu, const float *gy, float *gx, bool acc_x, float *gs, bool acc_s, float *gmu,
                        float *gtoken_mu);
 
-  /* --- wkv6 (wkv6.c)
-   * ---------------------------------------------------------------------------------------------------- */
+  /* --- wkv6 (wkv6.c) ---------------------------------------------------------------------------------------------- */
   /* y is written, or added to when acc (the second direction of a bidirectional scan). sT [B,H,N,N]: final state or
    * NULL; it may alias s0. Both wkv6 kernels need work space: false with fail()'s sentence if there is no memory for
    * it. */
@@ -101,8 +98,7 @@ typedef struct {
   bool (*wkv6_backward)(const wkv6_args *a, const float *gy, const float *gsT, bool acc, float *gr, float *gk,
                         float *gv, float *gw, float *gu, float *gs0);
 
-  /* --- losses (loss.c)
-   * ---------------------------------------------------------------------------------------------------- */
+  /* --- losses (loss.c) -------------------------------------------------------------------------------------------- */
   /* ce[m] = log(sum_v exp(x[m][v])) - x[m][target[m]]; rows with weight 0 give 0 and may hold any target. glogits (NULL
    * or [M,V]) = weight[m] * (softmax - onehot). Targets must be in range where the weight is not 0. */
   void (*cross_entropy)(size_t M, size_t V, const float *logits, const int32_t *target, const float *weight, float *ce,
@@ -111,8 +107,7 @@ typedef struct {
   void (*bce_with_logits)(size_t M, size_t V, const float *logits, const float *target, const float *weight,
                           float *loss, float *glogits);
 
-  /* --- optimizer (optim.c)
-   * -------------------------------------------------------------------------------------------------- */
+  /* --- optimizer (optim.c) ---------------------------------------------------------------------------------------- */
   /* m = b1 m + (1-b1) s g; v = b2 v + (1-b2) (s g)^2; p -= lr * ( (m*c1) / (sqrt(v*c2) + eps) + decay * p ),
    * where s = grad_scale (clipping), c1 = 1/(1-b1^t), c2 = 1/(1-b2^t). */
   void (*adamw)(size_t n, float lr, float b1, float b2, float eps, float decay, float c1, float c2, float grad_scale,
@@ -122,7 +117,7 @@ typedef struct {
 
 /* The table chosen for this machine (see above); never NULL. Thread safe. */
 const cpu_kernels *cpu(void);
-/* The table of one instruction set, or NULL if this machine (or build) lacks it: for tests and `linnet devices`. */
+/* The table of one instruction set, or NULL if this machine (or build) lacks it: for tests. */
 const cpu_kernels *cpu_variant(const char *name);
 /* "avx512 (of generic, avx2, avx512)": what was chosen among what the machine has. Also notes an unknown LINNET_CPU. */
 const char *cpu_report(void);

@@ -3,10 +3,13 @@
  * Everything here is one scan over a matrix X: read it, then decay it and add an outer product,
  *   out[n] = sum_m q[m] X[m][n],   X[m][n] = d X[m][n] + a[m] b[n],
  * with n contiguous. The decay d of a key channel belongs to the rows m when X is [key][value] and to the lanes n when
- * X is [value][key]: y   by rows,  onward: q = r,  a = k, b = v     (X = S) gr  by lanes, onward: q = gy, a = v, b = k
- * (X = S^T) gk  by lanes, back:   q = v,  a = gy, b = r    (X = D^T, the state's cotangent) gv  by rows,  back:   q =
- * k,  a = r, b = gy    (X = D) so no sum ever runs across lanes. Steps are taken in chunks; threads share the pairs
- * (batch row, head).
+ * X is [value][key], so that no sum ever runs across lanes:
+ * - y, by rows, onward: X = S, q = r, a = k, b = v
+ * - gr, by lanes, onward: X = S^T, q = gy, a = v, b = k
+ * - gk, by lanes, back: X = D^T (D is the state's cotangent), q = v, a = gy, b = r
+ * - gv, by rows, back: X = D, q = k, a = r, b = gy
+ *
+ * Steps are taken in chunks; threads share the pairs (batch row, head).
  *
  * Decay gradients: with C = sum_j S[i][j] D[i][j] at a border between two tokens, a = r gr' and b = k gk' (primes:
  * without the bonus), G_t = C_{t+1} - b_t and C_t = G_t + a_t; gw = -exp(w) G. C is computed afresh at the end of every
@@ -127,8 +130,7 @@ static void scan_by_lanes(const scan *p) {
   }
 }
 
-/* --- what forward and backward share
- * ------------------------------------------------------------------------------------ */
+/* --- what forward and backward share ------------------------------------------------------------------------------ */
 
 static size_t row_length(const wkv6_args *a, size_t b) {
   if (!a->lengths) return a->T;
@@ -234,8 +236,7 @@ static float dot3(size_t n, const float *x, const float *y, const float *z) {
 
 static bool worth_threads(const wkv6_args *a) { return a->B * a->H * a->T * a->N * a->N >= 4 * CPU_PARALLEL_MIN; }
 
-/* --- forward
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- forward ------------------------------------------------------------------------------------------------------ */
 
 /* y (+)= out + (sum_i r u k) v */
 static void write_y(const wkv6_args *a, size_t h, const scan *p, float *y, bool acc) {
@@ -288,8 +289,7 @@ static bool wkv6_forward(const wkv6_args *a, float *y, bool acc, float *sT) {
   return true;
 }
 
-/* --- backward
- * -------------------------------------------------------------------------------------------------------------- */
+/* --- backward ----------------------------------------------------------------------------------------------------- */
 
 typedef struct {
   const wkv6_args *a;

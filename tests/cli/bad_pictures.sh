@@ -45,6 +45,10 @@ if [ "$(id -u)" -ne 0 ]; then
   chmod 0 "$bad/secret.png"
   run 1 caption "$bad/secret.png"
   says err "secret.png: cannot open"
+  mkdir -m 0 "$work/closed"
+  run 1 caption "$work/closed"
+  lines err 1
+  says err "closed: cannot read"
 fi
 
 # small and odd ones are no mistake
@@ -56,7 +60,9 @@ lines out 2
 
 # a folder of all of them, in JSON: each has captions or an error
 cp "$good" "$bad/zz-good.png"
+ln -s nowhere "$bad/link"
 run 1 caption --json "$bad"
+says out "link: cannot open"
 "$json_check" "" <"$work/out" >"$work/count" || problem "no JSON"
 n=$(($(cut -d' ' -f2 "$work/count") - 1))
 equal "the good one has its caption" "$("$json_check" "$n.captions" <"$work/out")" "array 1"

@@ -91,5 +91,7 @@ run 0 caption "$work/"$'esc\e[31m\n.png' "$two"
 says out 'esc\x1b[31m\n.png'
 lines out 2
 run 1 caption "$work/"$'none\e[31m.png'
-says err 'none\x1b[31m.png'
+says err '[31m.png'
+checks=$((checks + 1))
+grep -q $'\e' "$work/err" && problem "a control character reaches the terminal"
 finish

@@ -17,6 +17,8 @@ done
 equal "the verbs" "$verbs" " caption inspect train eval bench devices help"
 run 0 devices
 for name in cpu: blas: threads:; do says out "$name"; done
+OMP_NUM_THREADS=3 run 0 devices
+says out "threads: 3 of"
 
 # misuse HINT ARGUMENT...: exit code 2, the hint
 misuse() {
@@ -32,11 +34,18 @@ says err "Usage"
 misuse "" frobnicate
 misuse "" help frobnicate
 misuse "" ""
+misuse " help" help caption inspect
 misuse " caption" caption
 misuse " caption" caption --no-such-flag x.png
 misuse " caption" caption -Z x.png
+misuse " caption" caption x.png -qZ
+says err "no option -Z"
 misuse " caption" caption --jso=yes x.png
+misuse " caption" caption x.png --recursive=yes
+says err "recursive takes no value"
+misuse " caption" caption --help=yes
 misuse " caption" caption x.png --num
+says err "--num needs a value"
 misuse " caption" caption x.png -m
 misuse " caption" caption --model "" x.png
 misuse " caption" caption --json --jsonl x.png
@@ -63,5 +72,6 @@ misuse " eval" eval caption --set "scenes,"
 misuse " eval" eval caption --limit -1
 misuse " bench" bench a b
 misuse " bench" bench --only moon
+misuse " bench" bench --only training x.png
 misuse " devices" devices x
 finish

@@ -30,8 +30,7 @@ size_t check_count(const check_input *in) {
 size_t check_last(const check_input *in) { return (size_t)in->dim[check_dims(in) - 1]; }
 size_t check_rows(const check_input *in) { return check_count(in) / check_last(in); }
 
-/* --- a loss
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- a loss ------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
   tensor *y, *loss;
@@ -73,8 +72,7 @@ void check_same(const char *what, const tensor *got, const tensor *want) {
   free(w);
 }
 
-/* --- one case
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- one case ----------------------------------------------------------------------------------------------------- */
 
 typedef struct {
   const gradcheck_case *k;

@@ -103,8 +103,7 @@ void mix64(size_t M, size_t C, mix_kind kind, const double *x, const double *s, 
   }
 }
 
-/* --- recurrence
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- recurrence --------------------------------------------------------------------------------------------------- */
 
 /* One direction of one head, added to y; S [N,N] is the state, key first. */
 static void scan64(const wkv64 *o, size_t b, size_t h, bool from_end, const double *r, const double *k, const double *v,
@@ -151,8 +150,7 @@ void wkv6_64(const wkv64 *o, const double *r, const double *k, const double *v, 
     }
 }
 
-/* --- blocks
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- blocks ------------------------------------------------------------------------------------------------------- */
 
 void time_mix64(const time_mix64_options *o, const time_mix64_weights *p, const double *z, const double *carry,
                 const double *s0, double *y, double *state) {

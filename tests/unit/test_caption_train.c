@@ -175,8 +175,7 @@ static void test_scenes_go_on(void **state) {
   place_free(&p);
 }
 
-/* --- interrupted runs
- * ------------------------------------------------------------------------------------------------------- */
+/* --- interrupted runs --------------------------------------------------------------------------------------------- */
 
 static void test_interrupted_is_uninterrupted(void **state) {
   place a = place_new(state, "a"), b = place_new(state, "b");
@@ -199,8 +198,10 @@ static void test_interrupted_is_uninterrupted(void **state) {
   check_same_file(a.checkpoint, b.checkpoint);
   check_same_file(a.model, b.model);
 
-  train(&rest, STATUS_OK); /* nothing is left to do */
+  unlink(b.model);         /* as if killed between the two files */
+  train(&rest, STATUS_OK); /* nothing is left to learn */
   check_same_file(a.checkpoint, b.checkpoint);
+  check_same_file(a.model, b.model);
   part.stop_after = 0;
   part.seed = 6;
   train(&part, STATUS_OK); /* another seed is another run */
@@ -269,8 +270,7 @@ static void test_killed_run_goes_on(void **state) {
   place_free(&a), place_free(&b);
 }
 
-/* --- warm starts
- * -------------------------------------------------------------------------------------------------------------- */
+/* --- warm starts -------------------------------------------------------------------------------------------------- */
 
 static void test_init(void **state) {
   place a = place_new(state, "a");
@@ -322,8 +322,7 @@ static void test_init(void **state) {
   free(given), free(small_pack);
 }
 
-/* --- mistakes
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- mistakes ----------------------------------------------------------------------------------------------------- */
 
 static void test_bad_options(void **state) {
   place p = place_new(state, "a");
@@ -446,9 +445,7 @@ static void test_damaged_checkpoints(void **state) {
   place_free(&p);
 }
 
-/* --- batches
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* --- batches ------------------------------------------------------------------------------------------------------ */
 
 static void check_row(const caption_batch *b, const visualrwkv *m, int i, int first, int n) {
   int prompt = m->n_before + visualrwkv_image_tokens_count(m) + m->n_after, length = prompt + b->answer_length;

@@ -53,9 +53,7 @@ static const caption_options greedy = {.count = 1, .beam = 1, .max_tokens = TOKE
 
 static bool is_end(const desk *d, int32_t id) { return id == d->m.stop || id == TOKENIZER_END; }
 
-/* --- greedy
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* --- greedy ------------------------------------------------------------------------------------------------------- */
 
 /* The logits of what follows n tokens of an answer: the whole sequence again, without a state. In the arena. */
 static const float *next_logits(desk *d, int picture, const int32_t *ids, int n) {
@@ -156,8 +154,7 @@ static void test_longest_answer(void **state) {
   desk_free(&d);
 }
 
-/* --- sampled
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- sampled ------------------------------------------------------------------------------------------------------ */
 
 static void test_samples(void **state) {
   (void)state;
@@ -184,9 +181,7 @@ static void test_samples(void **state) {
   desk_free(&d);
 }
 
-/* --- beams
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* --- beams -------------------------------------------------------------------------------------------------------- */
 
 static double mean_score(const caption *x) { return x->log_probability / x->tokens; }
 
@@ -314,9 +309,7 @@ static void test_all_searches_find_the_obvious(void **state) {
   desk_free(&d);
 }
 
-/* --- text
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* --- text --------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
   char text[8192];

@@ -1,4 +1,5 @@
 /* A captioner's file: written and opened again, without its metadata or with absurd ones, cut off anywhere. */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,7 +78,7 @@ static void test_vocabulary_must_fit(void **state) {
   config = tiny_captioner_config();
   assert_int_equal(visualrwkv_declare(&m, &config, "nonsense", "", ""), STATUS_FORMAT);
   visualrwkv_free(&m);
-  static const int grids[][2] = {{20, 0}, {20, 4}, {0, 1}, {5000, 2}, {-4, 1}};
+  static const int grids[][2] = {{20, 0}, {20, 4}, {0, 1}, {5000, 2}, {2056, 2}, {INT_MAX, 1}, {-4, 1}};
   for (size_t i = 0; i < sizeof grids / sizeof *grids; i++) {
     config.image_size = grids[i][0];
     config.image_grid = grids[i][1];
@@ -93,7 +94,7 @@ static void check_refused(const char *path) {
   assert_null(m);
   assert_true(last_status() < 0);
   const char *text = last_error();
-  if (!strstr(text, path) || strchr(text, '\n') || strlen(text) < strlen(path) + 10) fail_msg("'%s'", text);
+  if (!strstr(text, path) || strpbrk(text, "\n\033") || strlen(text) < strlen(path) + 10) fail_msg("'%s'", text);
 }
 
 enum { KEYS = 8 };
@@ -123,6 +124,7 @@ static void test_bad_metadata(void **state) {
   } absurd[] = {
       {0, "other"},
       {0, ""},
+      {0, "a\n\033[31mline"},
       {1, ""},
       {1, "abc"},
       {1, "0"},
@@ -156,6 +158,15 @@ static void test_bad_metadata(void **state) {
     save_with(&m, good, bad, keys[absurd[i].key], absurd[i].value);
     check_refused(bad);
   }
+  enum { LONG = 1 << 17 };
+  char *prompt = malloc(LONG + 1);
+  assert_non_null(prompt);
+  memset(prompt, 'a', LONG);
+  prompt[LONG] = 0;
+  save_with(&m, good, bad, keys[6], prompt);
+  check_refused(bad);
+  assert_non_null(strstr(last_error(), "prompt"));
+  free(prompt);
   char *longer = malloc(strlen(m.vocabulary) + 4096), *end = longer; /* as many words as the model has rows, and more */
   assert_non_null(longer);
   end += sprintf(end, "%s", m.vocabulary);

@@ -64,8 +64,7 @@ static tensor *tokens_of(ctx *c, const tensor *x, int64_t from, int64_t n) {
   return y;
 }
 
-/* --- the text backbone
- * ------------------------------------------------------------------------------------------------------- */
+/* --- the text backbone -------------------------------------------------------------------------------------------- */
 
 static void test_backbone(void **state) {
   (void)state;
@@ -238,8 +237,7 @@ static void test_config_of_text(void **state) {
   assert_non_null(strstr(last_error(), "24"));
 }
 
-/* --- the image tower
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- the image tower ---------------------------------------------------------------------------------------------- */
 
 typedef struct {
   param_set set;
@@ -316,9 +314,7 @@ static void test_config_of_tower(void **state) {
   assert_int_equal(image_tower_config_check(&k), STATUS_FORMAT);
 }
 
-/* --- memory
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* --- memory ------------------------------------------------------------------------------------------------------- */
 
 static size_t text_peak(int layers, bool stateful) {
   rwkv6_config config = small;
@@ -358,8 +354,7 @@ static void test_memory_does_not_grow_with_depth(void **state) {
   assert_int_equal(tower_peak(2), tower_peak(12));
 }
 
-/* --- the captioner
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- the captioner ------------------------------------------------------------------------------------------------ */
 
 enum { ANSWER = 4, CLASSES = 5 };
 static const int32_t answer[3][ANSWER] = {{270, 300 - 1, 12, 257}, {40, 258, 258, 1}, {0, 260, 280, 99}};
@@ -431,8 +426,7 @@ static void test_rows_of_a_batch_do_not_mix(void **state) {
   visualrwkv_free(&m);
 }
 
-/* --- gradients of the whole
- * ------------------------------------------------------------------------------------------------------ */
+/* --- gradients of the whole --------------------------------------------------------------------------------------- */
 
 /* The training loss: captions' cross entropy, and labels read off the patches by a fixed head. */
 typedef struct {

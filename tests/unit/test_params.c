@@ -75,8 +75,7 @@ static void check_error(status expected, const char *file, const char *item) {
     fail_msg("'%s' names not both %s and %s", last_error(), file, item);
 }
 
-/* --- declaration
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- declaration -------------------------------------------------------------------------------------------------- */
 
 static void test_declaration(void **state) {
   (void)state;
@@ -112,8 +111,6 @@ static void test_declaration(void **state) {
     end = p->first + (size_t)tensor_count(p->value);
   }
   assert_true(end <= m.set.count);
-  assert_string_equal(param_class_name(PARAM_LOW_RANK), "low-rank");
-  assert_string_equal(param_class_name(PARAM_POSITION), "position");
   params_free(&m.set);
   assert_int_equal(m.set.n, 0);
 }
@@ -156,8 +153,7 @@ static void test_gradients(void **state) {
   params_free(&m.set);
 }
 
-/* --- initial values
- * -------------------------------------------------------------------------------------------------------- */
+/* --- initial values ----------------------------------------------------------------------------------------------- */
 
 typedef double (*curve)(double c, double C, double l, double L);
 static double maa(double c, double C, double l, double L) { return 1 - pow(c / C, 0.5 * (1 - l / L)); }
@@ -272,8 +268,7 @@ static void test_initial_values_are_a_function_of_seed_and_name(void **state) {
   params_free(&a.set), params_free(&b.set), params_free(&other.set), params_free(&alone.set);
 }
 
-/* --- files
- * ----------------------------------------------------------------------------------------------------------------- */
+/* --- files -------------------------------------------------------------------------------------------------------- */
 
 static void save(const model *m, const char *path, checkpoint_dtype type, bool training) {
   static const char *const pairs[1][2] = {{"made.by", "a test"}};
@@ -532,8 +527,7 @@ static void test_cannot_write(void **state) {
   free(path);
 }
 
-/* --- configs from files
- * ---------------------------------------------------------------------------------------------------- */
+/* --- configs from files ------------------------------------------------------------------------------------------- */
 
 static void test_shapes_from_files(void **state) {
   static const char *const names[] = {"p.b.0.x", "p.b.11.y", "p.b.5", "p.b.x.y", "p.b.99999999999999999999.z",
