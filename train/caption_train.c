@@ -195,7 +195,8 @@ static status option_parse(caption_train_options *o, const option_row *row, cons
                              : STATUS_OK;
 }
 
-static status save_checkpoint(const trainer *t) {
+/* Writes the model with the run's options and position, which resuming reads and users may. */
+static status save(const trainer *t, const char *path, params_file what) {
   char text[OPTION_ROWS + 1][OPTION_TEXT];
   const char *pairs[OPTION_ROWS + 1][2];
   for (int i = 0; i < OPTION_ROWS; i++) {
@@ -206,15 +207,16 @@ static status save_checkpoint(const trainer *t) {
   snprintf(text[OPTION_ROWS], OPTION_TEXT, "%lld", (long long)t->step);
   pairs[OPTION_ROWS][0] = key_step;
   pairs[OPTION_ROWS][1] = text[OPTION_ROWS];
+  what.n_metadata = OPTION_ROWS + 1;
+  what.metadata = (const char *const(*)[2])pairs;
+  return visualrwkv_save(&t->model, path, &what);
+}
+
+static status save_checkpoint(const trainer *t) {
   param_buffer moments[ADAMW_BUFFERS];
   adamw_buffers(&t->optimizer, moments);
-  return visualrwkv_save(&t->model, t->file,
-                         &(params_file){.type = CHECKPOINT_F32,
-                                        .training = true,
-                                        .n_metadata = OPTION_ROWS + 1,
-                                        .metadata = (const char *const(*)[2])pairs,
-                                        .n_buffers = ADAMW_BUFFERS,
-                                        .buffers = moments});
+  return save(t, t->file,
+              (params_file){.type = CHECKPOINT_F32, .training = true, .n_buffers = ADAMW_BUFFERS, .buffers = moments});
 }
 
 /* out/NAME, owned by the caller. */
@@ -228,7 +230,7 @@ static char *path_in(const char *out, const char *name) {
 static status save_model(const trainer *t) {
   char *path = path_in(t->o.out, "captioner.safetensors");
   if (!path) return STATUS_MEMORY;
-  const status s = visualrwkv_save(&t->model, path, &(params_file){.type = CHECKPOINT_F16});
+  const status s = save(t, path, (params_file){.type = CHECKPOINT_F16});
   free(path);
   return s;
 }
