@@ -26,12 +26,16 @@ static status index_names(checkpoint *c) {
 }
 
 static status read_container(checkpoint *c) {
-  if (!recognise_safetensors(c->data, c->size)) {
-    const char *kind = recognise(c->data, c->size);
-    return fail(STATUS_FORMAT, "%s; this version reads .safetensors", kind);
+  if (recognise_zip(c->data, c->size)) {
+    c->container = "pth";
+    return pth_read(c);
   }
-  c->container = "safetensors";
-  return safetensors_read(c);
+  if (recognise_safetensors(c->data, c->size)) {
+    c->container = "safetensors";
+    return safetensors_read(c);
+  }
+  return fail(STATUS_FORMAT, "%s; this version reads .safetensors and the .pth files that PyTorch writes since 1.6",
+              recognise(c->data, c->size));
 }
 
 checkpoint *checkpoint_parse(const void *data, size_t bytes, const char *name) {
@@ -64,6 +68,8 @@ void checkpoint_close(checkpoint *c) {
     free(c->strings[i].key);
     free(c->strings[i].value);
   }
+  for (size_t i = 0; i < c->owned_count; i++) free(c->owned[i]);
+  free(c->owned);
   if (c->mapped) file_unmap(c->data, c->size);
   free(c->tensors);
   free(c->by_name);
@@ -103,6 +109,15 @@ status checkpoint_add_metadata(checkpoint *c, const char *key, const char *value
   checkpoint_string *s = &c->strings[c->string_count++]; /* closed with the checkpoint, even half made */
   s->value = NULL;
   return (s->key = mem_string(key)) && (s->value = mem_string(value)) ? STATUS_OK : last_status();
+}
+
+void *checkpoint_own(checkpoint *c, size_t bytes) {
+  void **owned = mem_room(c->owned, c->owned_count, &c->owned_capacity, sizeof *owned);
+  if (!owned) return NULL;
+  c->owned = owned;
+  void *block = mem_alloc(bytes, 1);
+  if (block) c->owned[c->owned_count++] = block;
+  return block;
 }
 
 const char *checkpoint_path(const checkpoint *c) { return c->path; }

@@ -4,6 +4,9 @@
  * tensor's `data` has `bytes` readable bytes, and they are exactly what its type and shape need. Data is little-endian
  * and NOT necessarily aligned to its type: copy it out (memcpy, checkpoint_read_f32) rather than casting the pointer.
  *
+ * A PyTorch file's tensors are copied into memory when it is opened: each storage that they use once, those with other
+ * strides than row-major once more.
+ *
  * The mapping follows the file: do not let anything shorten or overwrite it in place while it is open (atomic_file.h
  * replaces files safely). A caller that cannot know reads the file into memory and uses checkpoint_parse().
  *
@@ -52,9 +55,9 @@ checkpoint *checkpoint_parse(const void *data, size_t bytes, const char *name);
 void checkpoint_close(checkpoint *c); /* NULL is fine */
 
 const char *checkpoint_path(const checkpoint *c);      /* as given to open or parse */
-const char *checkpoint_container(const checkpoint *c); /* "safetensors" */
+const char *checkpoint_container(const checkpoint *c); /* "safetensors", "pth" */
 
-/* Tensors, in the order of their data in the file. */
+/* Tensors, in the order of their data in the file (pth: in the order of the dictionary that holds them). */
 size_t checkpoint_count(const checkpoint *c);
 const checkpoint_tensor *checkpoint_at(const checkpoint *c, size_t index);
 /* NULL with a STATUS_FORMAT sentence if there is none of that name. O(log count). */

@@ -21,16 +21,22 @@ struct checkpoint {
   const checkpoint_tensor **by_name; /* sorted */
   checkpoint_string *strings;
   size_t string_count, string_capacity;
+  void **owned; /* blocks of tensor data that do not lie in the file as they are */
+  size_t owned_count, owned_capacity;
 };
 
 /* Both copy their strings. `t->name` is checked by checkpoint_check_name(); shape, bytes and data by the reader. */
 status checkpoint_add(checkpoint *c, const checkpoint_tensor *t);
 status checkpoint_add_metadata(checkpoint *c, const char *key, const char *value);
 
+/* Memory for tensor data that lives as long as the checkpoint. The reader bounds what it asks for. */
+void *checkpoint_own(checkpoint *c, size_t bytes);
+
 /* STATUS_FORMAT unless 1 to CHECKPOINT_NAME_MAX bytes without control characters: names are printed to terminals. */
 status checkpoint_check_name(const char *name);
 
 /* The readers. */
 status safetensors_read(checkpoint *c);
+status pth_read(checkpoint *c);
 
 #endif

@@ -15,9 +15,9 @@ static const signature signatures[] = {
     {"fmgg", 4, 0, "is an rwkv.cpp (ggmf) file"},
     {"tjgg", 4, 0, "is an old llama.cpp (ggjt) file"},
     {"lmgg", 4, 0, "is an old ggml file"},
-    {"PK\003\004", 4, 0, "is a PyTorch .pth or another zip file"},
+    {"PK\003\004", 4, 0, "is a zip file"},
     {"PK\005\006", 4, 0, "is an empty zip file"},
-    {"\200\002", 2, 0, "is an old PyTorch .pth (a bare pickle)"},
+    {"\200\002", 2, 0, "is a PyTorch .pth of before 1.6 (a bare pickle): load it with PyTorch and save it again"},
     {"\200\003", 2, 0, "is a Python pickle"},
     {"\200\004", 2, 0, "is a Python pickle"},
     {"\200\005", 2, 0, "is a Python pickle"},
@@ -78,6 +78,8 @@ bool recognise_safetensors(const void *bytes, size_t size) {
   if (!data[4] && !data[5] && !data[6] && !data[7]) return true;
   return !known_signature(data, size) && !known_text(data, size);
 }
+
+bool recognise_zip(const void *bytes, size_t size) { return size >= 4 && !memcmp(bytes, "PK\003\004", 4); }
 
 const char *recognise(const void *bytes, size_t size) {
   if (size == 0) return "is empty";

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Begins as a zip archive does: PyTorch's .pth, or another. */
+bool recognise_zip(const void *data, size_t size);
 /* Begins as a safetensors file does, well or damaged: eight bytes of length, then '{', and nothing better known. */
 bool recognise_safetensors(const void *data, size_t size);
 

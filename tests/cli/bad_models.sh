@@ -57,7 +57,15 @@ run 1 eval caption -m "$work/nan"
 LINNET_MODEL=$work/none run 1 caption "$picture"
 says err "$work/none"
 
-# tensors that are no captioner can be looked at
+# tensors that are no captioner can be looked at, PyTorch's too; what is left of a cut archive cannot
+pth=tests/goldens/rwkv6/tiny-fp32/model.pth
+refused "$pth"
+run 0 inspect --tensors "$pth"
+says out "blocks.0.att.time_maa_x"
+says out "pth"
+head -c 200000 "$pth" >"$work/cut.pth"
+run 1 inspect "$work/cut.pth"
+says err "cut short"
 run 0 inspect --tensors "$pictures/io.safetensors"
 says out "unknown"
 run 0 inspect --tensors "$LINNET_MODEL"

@@ -270,8 +270,8 @@ static void test_other_kinds(void **state) {
     const char *words;
   } kinds[] = {
       {BYTES("GGUF\3\0\0\0\0\0\0\0"), "is a GGUF file"},
-      {BYTES("PK\3\4\0\0\0\0\0\0\0\0"), "is a PyTorch .pth or another zip file"},
-      {BYTES("\200\2\212\nl\374\234F\371"), "is an old PyTorch .pth"},
+      {BYTES("PK\5\6\0\0\0\0\0\0\0\0"), "is an empty zip file"},
+      {BYTES("\200\2\212\nl\374\234F\371"), "is a PyTorch .pth of before 1.6"},
       {BYTES("\211PNG\r\n\32\n\0\0\0\rIHDR"), "is a picture (PNG)"},
       {BYTES("\377\330\377\340\0\20JFIF\0"), "is a picture (JPEG)"},
       {BYTES("RIFF\0\0\0\0WEBPVP8 "), "is a picture (WebP)"},
