@@ -173,7 +173,7 @@ static status take_number(pickle *p, int bytes, uint64_t *out) {
 
 /* Text or bytes behind their length. */
 static status push_string(pickle *p, int length_bytes) {
-  uint64_t length;
+  uint64_t length = 0;
   if (take_number(p, length_bytes, &length)) return last_status();
   if (length > p->size - p->at) return cut_short(p);
   pickle_value *v = push_new(p, PICKLE_STRING);
@@ -196,7 +196,7 @@ static status push_int(pickle *p, int bytes, bool has_sign) {
 
 /* Numbers beyond 64 bits (seeds of random generators) are no tensor's business. */
 static status push_long(pickle *p) {
-  uint64_t length;
+  uint64_t length = 0;
   if (take_number(p, 1, &length)) return last_status();
   if (length <= 8) return push_int(p, (int)length, true);
   pickle_value *v = take(p, (size_t)length) ? push_new(p, PICKLE_OPAQUE) : NULL;
@@ -220,7 +220,7 @@ static status push_float(pickle *p) {
 
 /* "module.name" needs a home of its own: an item of the value's array, as text. */
 static status push_global(pickle *p, const char *module, size_t module_length, const char *name, size_t name_length) {
-  size_t length;
+  size_t length = 0;
   if (p->globals++ == GLOBALS_MAX)
     return fail(STATUS_UNSUPPORTED, "the pickle names classes more than %d times", GLOBALS_MAX);
   pickle_value *v = push_new(p, PICKLE_GLOBAL);
@@ -247,8 +247,8 @@ static status take_line(pickle *p, const char **line, size_t *length) {
 }
 
 static status read_global(pickle *p) {
-  const char *module, *name;
-  size_t module_length, name_length;
+  const char *module = NULL, *name = NULL;
+  size_t module_length = 0, name_length = 0;
   if (take_line(p, &module, &module_length) || take_line(p, &name, &name_length)) return last_status();
   return push_global(p, module, module_length, name, name_length);
 }
@@ -292,7 +292,7 @@ static status fill(pickle *p, size_t below, size_t from, pickle_kind kind) {
 }
 
 static status fill_from_mark(pickle *p, pickle_kind kind) {
-  size_t mark;
+  size_t mark = 0;
   return find_mark(p, &mark) ? last_status() : fill(p, mark, mark + 1, kind);
 }
 
@@ -306,7 +306,7 @@ static status fill_last(pickle *p, size_t n, pickle_kind kind) {
 
 /* A tuple of the last n values; of those above a mark if `marked`. */
 static status make_tuple(pickle *p, size_t n, bool marked) {
-  size_t from;
+  size_t from = 0;
   if (marked && find_mark(p, &from)) return last_status();
   if (marked) n = p->count - from - 1;
   pickle_value *tuple = new_value(p, PICKLE_TUPLE);
@@ -429,12 +429,12 @@ static status push_set(pickle *p) {
 }
 
 static status memo_op(pickle *p, int bytes, status (*op)(pickle *, size_t)) {
-  uint64_t index;
+  uint64_t index = 0;
   return take_number(p, bytes, &index) ? last_status() : op(p, (size_t)index);
 }
 
 static status pop_mark(pickle *p) {
-  size_t mark;
+  size_t mark = 0;
   if (find_mark(p, &mark)) return last_status();
   p->count = mark;
   return STATUS_OK;

@@ -285,7 +285,7 @@ static status add_tensors(archive *a, const pickle_value *root) {
 }
 
 static status read_archive(archive *a) {
-  size_t index, size;
+  size_t index = 0, size = 0;
   if (open_archive(a) || find_root(a, &index) || check_byte_order(a)) return last_status();
   const uint8_t *bytes = read_entry(a, index, "data.pkl", &size);
   pickle *p = bytes ? pickle_parse(bytes, size) : NULL;
