@@ -24,7 +24,7 @@ _Static_assert((int)LINNET_ERROR_MEMORY == (int)STATUS_MEMORY, "status values");
 _Static_assert((int)LINNET_ERROR_INTERRUPTED == (int)STATUS_INTERRUPTED, "status values");
 
 struct linnet_model {
-  visualrwkv network;
+  visualrwkv *network;
 };
 
 struct linnet_captions {
@@ -67,18 +67,18 @@ const char *linnet_devices(void) {
 
 linnet_model *linnet_open(const char *path) {
   if (!path) return fail_null(STATUS_ARGUMENT, "linnet_open: there is no path");
-  linnet_model *model = mem_zero(1, sizeof *model);
-  checkpoint *file = model ? checkpoint_open(path) : NULL;
-  status s = file ? visualrwkv_load(&model->network, file) : last_status();
-  checkpoint_close(file);
-  if (!s) return model;
-  linnet_close(model);
-  return NULL;
+  visualrwkv *network = visualrwkv_open(path);
+  linnet_model *model = network ? mem_zero(1, sizeof *model) : NULL;
+  if (model)
+    model->network = network;
+  else
+    visualrwkv_close(network);
+  return model;
 }
 
 void linnet_close(linnet_model *model) {
   if (!model) return;
-  visualrwkv_free(&model->network);
+  visualrwkv_close(model->network);
   free(model);
 }
 
@@ -137,7 +137,7 @@ static linnet_captions *caption_image(const linnet_model *model, const image *im
   found->list = mem_zero((size_t)o->count, sizeof *found->list);
   const int before = omp_get_max_threads();
   omp_set_num_threads(threads_count());
-  status s = found->list ? compute(&model->network, im, o, found->list) : STATUS_MEMORY;
+  status s = found->list ? compute(model->network, im, o, found->list) : STATUS_MEMORY;
   omp_set_num_threads(before);
   if (!s) return found;
   linnet_captions_free(found);

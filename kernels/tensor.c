@@ -160,6 +160,17 @@ tensor *tensor_view(ctx *c, tensor *t, int n_dims, const int64_t *dim) {
   return v;
 }
 
+/* --- blocks ------------------------------------------------------------------------------------------------------- */
+
+tensor *block_room(ctx *c, const tensor *x) { return c->recording || !x ? NULL : tensor_like(c, x); }
+
+tensor *block_end(ctx *c, tensor *x, tensor *room, arena_mark mark) {
+  if (!room || !x) return x;
+  memcpy(room->data, x->data, (size_t)tensor_count(x) * sizeof(float));
+  arena_release(c->memory, mark);
+  return room;
+}
+
 /* --- tape --------------------------------------------------------------------------------------------------------- */
 
 tensor *track(ctx *c, tensor *y, bool any, backward_step run, const void *record, size_t size) {

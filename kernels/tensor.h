@@ -81,6 +81,17 @@ tensor *tensor_window(ctx *c, tensor *t, int64_t first, int n_dims, const int64_
 /* Wraps memory of the caller's (input data). */
 tensor *tensor_wrap(ctx *c, dtype type, void *data, int n_dims, const int64_t *dim);
 
+/* A model's blocks run one after another on tokens of one shape. Without recording, nothing of a block but its result
+ * is kept, so that memory does not grow with depth:
+ *   tensor *room = block_room(c, x);
+ *   for (each block) {
+ *     arena_mark mark = arena_here(c->memory);
+ *     x = block_end(c, forward(c, x), room, mark);
+ *   }
+ * While recording, room is NULL and everything stays until backward has run. */
+tensor *block_room(ctx *c, const tensor *x);
+tensor *block_end(ctx *c, tensor *x, tensor *room, arena_mark mark);
+
 /* For operators: if the context records and `any` input wants a gradient, marks y so and notes the backward step with a
  * copy of its record (`size` bytes). Returns y, or NULL when memory runs out. */
 tensor *track(ctx *c, tensor *y, bool any, backward_step run, const void *record, size_t size);

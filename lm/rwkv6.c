@@ -188,17 +188,13 @@ static tensor *block_forward(ctx *c, const rwkv6 *m, int i, tensor *x, const sca
 
 tensor *rwkv6_forward(ctx *c, const rwkv6 *m, tensor *x, const scan_order *const *order, rwkv6_state *state) {
   assert(!state || !x || (!c->recording && state->batch == x->dim[0]));
-  tensor *out = c->recording || !x ? NULL : tensor_like(c, x); /* outlives every block's memory */
+  tensor *room = block_room(c, x);
   for (int i = 0; x && i < m->config.n_layer; i++) {
     arena_mark mark = arena_here(c->memory);
     rwkv6_carry carry;
     if (state) carry = state_layer(c, state, i);
     if (state && (!carry.att_x || !carry.ffn_x || !carry.wkv)) return NULL; /* NULL would mean a zero start */
-    x = block_forward(c, m, i, x, order ? order[i] : NULL, state ? &carry : NULL);
-    if (!out || !x) continue;
-    memcpy(out->data, x->data, (size_t)tensor_count(x) * sizeof(float));
-    x = out;
-    arena_release(c->memory, mark);
+    x = block_end(c, block_forward(c, m, i, x, order ? order[i] : NULL, state ? &carry : NULL), room, mark);
   }
   return x;
 }

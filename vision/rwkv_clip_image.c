@@ -155,15 +155,11 @@ tensor *image_tower_tokens(ctx *c, const image_tower *m, const tensor *pixels, i
   x = add(c, tensor_view(c, x, 3, (int64_t[]){x->dim[0], tokens, k->width}), positions(c, m, *h, *w));
   const shift_plan plan = shift_quarters(k->head_size, *h, *w);
   const scan_order *columns = scan_order_make(c, SCAN_COLUMNS, tokens, 0, *h, *w);
-  tensor *out = c->recording || !x ? NULL : tensor_like(c, x); /* outlives every block's memory */
+  tensor *room = block_room(c, x);
   if (!columns) return NULL;
   for (int i = 0; x && i < k->depth; i++) {
     arena_mark mark = arena_here(c->memory);
-    x = block_forward(c, m, i, x, &plan, k->alternate_scan && i % 2 ? columns : NULL);
-    if (!out || !x) continue;
-    memcpy(out->data, x->data, (size_t)tensor_count(x) * sizeof(float));
-    x = out;
-    arena_release(c->memory, mark);
+    x = block_end(c, block_forward(c, m, i, x, &plan, k->alternate_scan && i % 2 ? columns : NULL), room, mark);
   }
   return layer_norm(c, x, m->ln1_weight, m->ln1_bias, EPS);
 }

@@ -16,6 +16,7 @@
 
 #include "data/image.h" /* before cmocka.h, which takes the name fail */
 #include "tests/support/golden.h"
+#include "tests/support/scratch.h"
 
 #include <cmocka.h>
 #include <jpeglib.h>
@@ -455,14 +456,10 @@ static void damaged_files(void **state) {
 }
 
 static void not_pictures(void **state) {
-  (void)state;
-  char path[256];
-  snprintf(path, sizeof path, "%s/linnet-test-XXXXXX", P_tmpdir);
-  const int fd = mkstemp(path);
-  assert_true(fd >= 0);
+  char *path = scratch_path(state, "picture");
+  scratch_write(path, "", 0);
   expect_sentence(image_open(path, NULL), STATUS_FORMAT, "the file is empty");
-  assert_int_equal(write(fd, "Dear reader, this is no picture.\n", 33), 33);
-  close(fd);
+  scratch_write(path, "Dear reader, this is no picture.\n", 33);
   expect_sentence(image_open(path, NULL), STATUS_FORMAT, "not a picture");
   expect_sentence(image_open(path, NULL), STATUS_FORMAT, path);
   expect_sentence(image_open(path, &(image_limits){.max_bytes = 32}), STATUS_MEMORY, "limit of 32 bytes");
@@ -472,6 +469,7 @@ static void not_pictures(void **state) {
   }
   unlink(path);
   expect_sentence(image_open(path, NULL), STATUS_IO, "No such file");
+  free(path);
   expect_sentence(image_open("tests", NULL), STATUS_IO, "directory");
   static const char *texts[] = {"",           "P",   "BMW builds cars, among other things.",
                                 "Plain text", "GIF", "{\"json\": true, \"a\": 1}"};
@@ -622,13 +620,8 @@ static void full_disk(const char *path, const image *im) {
 }
 
 static void writing(void **state) {
-  (void)state;
   static const image_mode modes[] = {IMAGE_L, IMAGE_LA, IMAGE_RGB, IMAGE_RGBA};
-  char path[256];
-  snprintf(path, sizeof path, "%s/linnet-test-XXXXXX", P_tmpdir);
-  const int fd = mkstemp(path);
-  assert_true(fd >= 0);
-  close(fd);
+  char *path = scratch_path(state, "picture.png");
   for (size_t i = 0; i < 4; i++) {
     image *im = ramp(modes[i], 13, 7);
     assert_int_equal(image_write_png(path, im), STATUS_OK);
@@ -653,16 +646,17 @@ static void writing(void **state) {
     assert_int_equal(access("/dev/full", F_OK), 0);
     image_free(im);
   }
+  free(path);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(goldens),       cmocka_unit_test(orientation_of_jpeg),
       cmocka_unit_test(png_kinds),     cmocka_unit_test(plain_formats),
-      cmocka_unit_test(damaged_files), cmocka_unit_test(not_pictures),
+      cmocka_unit_test(damaged_files), cmocka_unit_test_setup_teardown(not_pictures, scratch_setup, scratch_teardown),
       cmocka_unit_test(limits),        cmocka_unit_test(cropping),
       cmocka_unit_test(filters),       cmocka_unit_test(clip_transform_is_resize_and_crop),
-      cmocka_unit_test(fit_square),    cmocka_unit_test(writing),
+      cmocka_unit_test(fit_square),    cmocka_unit_test_setup_teardown(writing, scratch_setup, scratch_teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
