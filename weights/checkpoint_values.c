@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "weights/checkpoint.h"
-#include "weights/half.h"
+#include "kernels/half.h"
 
 static const struct {
   const char *name;

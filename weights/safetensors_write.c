@@ -9,7 +9,7 @@
 #include "kernels/atomic_file.h"
 #include "kernels/bytes.h"
 #include "weights/container.h"
-#include "weights/half.h"
+#include "kernels/half.h"
 #include "weights/safetensors_format.h"
 
 typedef struct {

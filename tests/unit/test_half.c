@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "weights/half.h"
+#include "kernels/half.h"
 
 #include <cmocka.h> /* last: it defines fail() as a macro */
 

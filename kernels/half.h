@@ -4,8 +4,8 @@
  * Widening is exact. Narrowing rounds to nearest, ties to even; what lies beyond the largest finite value becomes
  * infinite. The sign of zero and subnormals are kept; a NaN stays a NaN with its sign and the upper bits of its
  * payload, so that widening and narrowing again returns every one of the 65536 patterns unchanged. */
-#ifndef LINNET_WEIGHTS_HALF_H
-#define LINNET_WEIGHTS_HALF_H
+#ifndef LINNET_KERNELS_HALF_H
+#define LINNET_KERNELS_HALF_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* f16 and bf16 by integer arithmetic on the patterns, so that no rounding mode or flush-to-zero setting of the
  * processor changes a result. Patterns: f32 = 1 sign, 8 exponent (bias 127), 23 fraction; f16 = 1, 5 (bias 15), 10. */
-#include "weights/half.h"
+#include "kernels/half.h"
 
 #include <string.h>
 
