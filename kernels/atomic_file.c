@@ -53,19 +53,28 @@ atomic_file *atomic_file_create(const char *path) {
   return NULL;
 }
 
-status atomic_file_write(atomic_file *f, const void *data, size_t bytes) {
+/* Writes at the end (place < 0) or at a place. */
+static status put(atomic_file *f, off_t place, const void *data, size_t bytes) {
   const char *at = data;
   if (f->failed) return f->failed;
   while (bytes) {
     /* Linux writes at most 2 GiB at once, and fewer bytes than asked are no failure. */
-    const ssize_t written = write(f->fd, at, bytes < (1u << 30) ? bytes : 1u << 30);
+    const size_t most = bytes < (1u << 30) ? bytes : 1u << 30;
+    const ssize_t written = place < 0 ? write(f->fd, at, most) : pwrite(f->fd, at, most, place);
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0)
       return f->failed = fail(STATUS_IO, "cannot write %s: %s", f->path, written ? strerror(errno) : "no space left");
     at += written;
     bytes -= (size_t)written;
+    if (place >= 0) place += written;
   }
   return STATUS_OK;
+}
+
+status atomic_file_write(atomic_file *f, const void *data, size_t bytes) { return put(f, -1, data, bytes); }
+
+status atomic_file_patch(atomic_file *f, size_t offset, const void *data, size_t bytes) {
+  return put(f, (off_t)offset, data, bytes);
 }
 
 /* Makes the new name durable. Some file systems cannot sync a folder (EINVAL); there the rename has to do. */

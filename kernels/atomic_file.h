@@ -15,6 +15,8 @@ typedef struct atomic_file atomic_file;
 atomic_file *atomic_file_create(const char *path);
 /* After a failure every further write, and the commit, fails too: the first sentence is the one to show. */
 status atomic_file_write(atomic_file *f, const void *data, size_t bytes);
+/* Replaces bytes that have been written (a header's counts, a checksum). Fails as atomic_file_write() does. */
+status atomic_file_patch(atomic_file *f, size_t offset, const void *data, size_t bytes);
 /* Makes the file appear under its name. Frees f in every case. */
 status atomic_file_commit(atomic_file *f);
 /* Removes the temporary and frees f; NULL is fine. Leaves the error sentence alone. */

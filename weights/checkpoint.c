@@ -3,9 +3,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "kernels/bytes.h"
 #include "kernels/file.h"
+#include "weights/checksum.h"
 #include "weights/container.h"
+#include "weights/llama_layout.h"
 #include "weights/recognise.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tensor data is used as it lies in the file");
@@ -14,66 +18,165 @@ static int compare_names(const void *a, const void *b) {
   return strcmp((*(const checkpoint_tensor *const *)a)->name, (*(const checkpoint_tensor *const *)b)->name);
 }
 
-/* Sorts the names; two equal ones would make lookups depend on chance. */
+static int compare_keys(const void *a, const void *b) {
+  return strcmp((*(const checkpoint_entry *const *)a)->key, (*(const checkpoint_entry *const *)b)->key);
+}
+
+/* Sorts names and keys; two equal ones would make lookups depend on chance. */
 static status index_names(checkpoint *c) {
-  if (!(c->by_name = mem_alloc(c->count, sizeof *c->by_name))) return last_status();
+  c->by_name = mem_alloc(c->count, sizeof *c->by_name);
+  c->by_key = mem_alloc(c->entry_count, sizeof *c->by_key);
+  if (!c->by_name || !c->by_key) return last_status();
   for (size_t i = 0; i < c->count; i++) c->by_name[i] = &c->tensors[i];
+  for (size_t i = 0; i < c->entry_count; i++) c->by_key[i] = &c->entries[i];
   qsort(c->by_name, c->count, sizeof *c->by_name, compare_names);
+  qsort(c->by_key, c->entry_count, sizeof *c->by_key, compare_keys);
   for (size_t i = 1; i < c->count; i++)
-    if (!strcmp(c->by_name[i - 1]->name, c->by_name[i]->name))
+    if (!compare_names(&c->by_name[i - 1], &c->by_name[i]))
       return fail(STATUS_FORMAT, "tensor %s is there twice", c->by_name[i]->name);
+  for (size_t i = 1; i < c->entry_count; i++)
+    if (!compare_keys(&c->by_key[i - 1], &c->by_key[i]))
+      return fail(STATUS_FORMAT, "metadata %s is there twice", c->by_key[i]->key);
   return STATUS_OK;
 }
 
 static status read_container(checkpoint *c) {
-  if (recognise_zip(c->data, c->size)) {
-    c->container = "pth";
-    return pth_read(c);
-  }
-  if (recognise_safetensors(c->data, c->size)) {
-    c->container = "safetensors";
-    return safetensors_read(c);
-  }
-  return fail(STATUS_FORMAT, "%s; this version reads .safetensors and the .pth files that PyTorch writes since 1.6",
+  static const struct {
+    bool (*recognise)(const void *data, size_t size);
+    const char *container;
+    status (*read)(checkpoint *c);
+  } readers[] = {
+      {recognise_gguf, "gguf", gguf_read},
+      {recognise_ggmf, "rwkv.cpp", rwkvcpp_read},
+      {recognise_zip, "pth", pth_read},
+      {recognise_shards, "safetensors", shards_read},
+      {recognise_safetensors, "safetensors", safetensors_read},
+  };
+  for (size_t i = 0; i < sizeof readers / sizeof *readers; i++)
+    if (readers[i].recognise(c->data, c->size)) {
+      c->container = readers[i].container;
+      return readers[i].read(c);
+    }
+  return fail(STATUS_FORMAT,
+              "%s; this version reads .gguf, .safetensors, rwkv.cpp's .bin and the .pth files that PyTorch writes "
+              "since 1.6",
               recognise(c->data, c->size));
 }
 
-checkpoint *checkpoint_parse(const void *data, size_t bytes, const char *name) {
+/* What wrappers of training put before every name. */
+static const char *wrapper_prefix(const checkpoint *c) {
+  static const char *const prefixes[] = {"module.", "_orig_mod.", "_forward_module."};
+  for (size_t p = 0; c->count && p < sizeof prefixes / sizeof *prefixes; p++) {
+    const size_t length = strlen(prefixes[p]);
+    size_t i = 0;
+    while (i < c->count && !strncmp(c->tensors[i].name, prefixes[p], length) && c->tensors[i].name[length]) i++;
+    if (i == c->count) return prefixes[p];
+  }
+  return NULL;
+}
+
+static status take_off_prefixes(checkpoint *c) {
+  size_t length = 0;
+  for (const char *prefix; (prefix = wrapper_prefix(c)); length += strlen(prefix)) {
+    char *all = mem_grow(c->prefix, length + strlen(prefix) + 1, 1);
+    if (!all) return last_status();
+    c->prefix = strcpy(all + length, prefix) - length;
+    for (size_t i = 0; i < c->count; i++) {
+      char *name = (char *)c->tensors[i].name;
+      memmove(name, name + strlen(prefix), strlen(name + strlen(prefix)) + 1);
+    }
+  }
+  return STATUS_OK;
+}
+
+/* Shards keep their names as they are: what belongs to a whole file is done for the whole. */
+typedef enum { WHOLE_FILE, SHARD } extent;
+
+static checkpoint *parse(const void *data, size_t bytes, const char *name, const char *choice, extent e, bool mapped) {
   checkpoint *c = mem_zero(1, sizeof *c);
-  if (!c) return NULL;
+  if (!c) {
+    if (mapped) file_unmap(data, bytes);
+    return NULL;
+  }
   c->data = data;
   c->size = bytes;
-  if ((c->path = mem_string(name)) && !read_container(c) && !index_names(c)) return c;
+  c->mapped = mapped;
+  c->part = e == SHARD;
+  c->choice = choice;
+  status s = (c->path = mem_string(name)) ? read_container(c) : last_status();
+  if (!s && choice && !c->choices)
+    s = fail(STATUS_ARGUMENT, "a %s file has no dictionaries to choose from", c->container);
+  if (!s && !strcmp(c->container, "gguf")) s = splits_read(c);
+  if (!s && e == WHOLE_FILE) s = take_off_prefixes(c);
+  if (!s && e == WHOLE_FILE && !strcmp(c->container, "gguf")) s = llama_layout_apply(c);
+  if (!s && !index_names(c)) {
+    c->choice = NULL;
+    return c;
+  }
   fail_within("%s", name);
   checkpoint_close(c);
   return NULL;
 }
 
-checkpoint *checkpoint_open(const char *path) {
+static checkpoint *open_file(const char *path, const char *choice, extent e) {
   const void *data;
   size_t size;
   if (file_map(path, &data, &size)) return NULL;
-  checkpoint *c = checkpoint_parse(data, size, path);
-  if (c)
-    c->mapped = true;
-  else
-    file_unmap(data, size);
-  return c;
+  return parse(data, size, path, choice, e, true);
+}
+
+/* What a folder of a published model is opened by: the index of its shards, or its only file. */
+static checkpoint *open_folder(const char *path, const char *choice) {
+  static const char *const names[] = {"model.safetensors.index.json", "model.safetensors"};
+  struct stat info;
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    char *file = mem_alloc(strlen(path) + strlen(names[i]) + 2, 1);
+    if (!file) return NULL;
+    strcat(strcat(strcpy(file, path), "/"), names[i]);
+    const bool there = !stat(file, &info);
+    checkpoint *c = there ? open_file(file, choice, WHOLE_FILE) : NULL;
+    free(file);
+    if (there) return c;
+  }
+  return fail_null(STATUS_IO, "%s: is a folder with neither %s nor %s in it", path, names[0], names[1]);
+}
+
+checkpoint *checkpoint_open_choice(const char *path, const char *choice) {
+  struct stat info;
+  if (!stat(path, &info) && S_ISDIR(info.st_mode)) return open_folder(path, choice);
+  return open_file(path, choice, WHOLE_FILE);
+}
+
+checkpoint *checkpoint_open(const char *path) { return checkpoint_open_choice(path, NULL); }
+checkpoint *checkpoint_open_part(const char *path) { return open_file(path, NULL, SHARD); }
+
+checkpoint *checkpoint_parse_choice(const void *data, size_t bytes, const char *name, const char *choice) {
+  return parse(data, bytes, name, choice, WHOLE_FILE, false);
+}
+
+checkpoint *checkpoint_parse(const void *data, size_t bytes, const char *name) {
+  return checkpoint_parse_choice(data, bytes, name, NULL);
 }
 
 void checkpoint_close(checkpoint *c) {
   if (!c) return;
+  if (c->reader.close) c->reader.close(c->reader.self);
   for (size_t i = 0; i < c->count; i++) free((char *)c->tensors[i].name);
-  for (size_t i = 0; i < c->string_count; i++) {
-    free(c->strings[i].key);
-    free(c->strings[i].value);
+  for (size_t i = 0; i < c->entry_count; i++) {
+    free((char *)c->entries[i].key);
+    free((char *)c->entries[i].text);
   }
   for (size_t i = 0; i < c->owned_count; i++) free(c->owned[i]);
-  free(c->owned);
+  for (size_t i = 0; i < c->part_count; i++) checkpoint_close(c->parts[i]);
   if (c->mapped) file_unmap(c->data, c->size);
+  free(c->parts);
+  free(c->owned);
   free(c->tensors);
   free(c->by_name);
-  free(c->strings);
+  free(c->entries);
+  free(c->by_key);
+  free(c->choices);
+  free(c->prefix);
   free(c->path);
   free(c);
 }
@@ -102,13 +205,35 @@ status checkpoint_add(checkpoint *c, const checkpoint_tensor *t) {
   return STATUS_OK;
 }
 
-status checkpoint_add_metadata(checkpoint *c, const char *key, const char *value) {
-  checkpoint_string *strings = mem_room(c->strings, c->string_count, &c->string_capacity, sizeof *strings);
-  if (!strings) return last_status();
-  c->strings = strings;
-  checkpoint_string *s = &c->strings[c->string_count++]; /* closed with the checkpoint, even half made */
-  s->value = NULL;
-  return (s->key = mem_string(key)) && (s->value = mem_string(value)) ? STATUS_OK : last_status();
+/* The text of a text; NULL for other values and for texts with a zero byte, which C would take for their end. */
+static char *entry_text(const metadata_value *value) {
+  const char *text;
+  size_t length;
+  if (!metadata_text(value, &text, &length) || memchr(text, 0, length)) return NULL;
+  char *copy = mem_alloc(length + 1, 1);
+  if (!copy) return NULL;
+  memcpy(copy, text, length);
+  copy[length] = 0;
+  return copy;
+}
+
+status checkpoint_add_entry(checkpoint *c, const char *key, const metadata_value *value) {
+  checkpoint_entry *entries = mem_room(c->entries, c->entry_count, &c->entry_capacity, sizeof *entries);
+  if (!entries) return last_status();
+  c->entries = entries;
+  char *copy = mem_string(key);
+  if (!copy) return last_status();
+  c->entries[c->entry_count++] = (checkpoint_entry){copy, *value, entry_text(value)};
+  return STATUS_OK;
+}
+
+status checkpoint_add_string(checkpoint *c, const char *key, const char *text) {
+  const size_t length = strlen(text);
+  uint8_t *bytes = checkpoint_own(c, 8 + length);
+  if (!bytes) return last_status();
+  put_little(bytes, length, 8);
+  memcpy(bytes + 8, text, length);
+  return checkpoint_add_entry(c, key, &(metadata_value){METADATA_STRING, bytes, 8 + length});
 }
 
 void *checkpoint_own(checkpoint *c, size_t bytes) {
@@ -122,6 +247,8 @@ void *checkpoint_own(checkpoint *c, size_t bytes) {
 
 const char *checkpoint_path(const checkpoint *c) { return c->path; }
 const char *checkpoint_container(const checkpoint *c) { return c->container; }
+const char *checkpoint_choices(const checkpoint *c) { return c->choices ? c->choices : ""; }
+const char *checkpoint_prefix(const checkpoint *c) { return c->prefix ? c->prefix : ""; }
 size_t checkpoint_count(const checkpoint *c) { return c->count; }
 
 const checkpoint_tensor *checkpoint_at(const checkpoint *c, size_t index) {
@@ -134,15 +261,37 @@ const checkpoint_tensor *checkpoint_find(const checkpoint *c, const char *name) 
   return found ? *found : fail_null(STATUS_FORMAT, "%s: there is no tensor %s", c->path, name);
 }
 
-const char *checkpoint_metadata(const checkpoint *c, const char *key) {
-  for (size_t i = 0; i < c->string_count; i++)
-    if (!strcmp(c->strings[i].key, key)) return c->strings[i].value;
-  return NULL;
+size_t checkpoint_metadata_count(const checkpoint *c) { return c->entry_count; }
+
+const checkpoint_entry *checkpoint_metadata_at(const checkpoint *c, size_t index) {
+  return index < c->entry_count ? &c->entries[index] : NULL;
 }
 
-size_t checkpoint_metadata_count(const checkpoint *c) { return c->string_count; }
+const checkpoint_entry *checkpoint_metadata_find(const checkpoint *c, const char *key) {
+  const checkpoint_entry like = {.key = key}, *wanted = &like;
+  const checkpoint_entry **found = bsearch(&wanted, c->by_key, c->entry_count, sizeof *c->by_key, compare_keys);
+  return found ? *found : NULL;
+}
 
-void checkpoint_metadata_at(const checkpoint *c, size_t index, const char **key, const char **value) {
-  *key = index < c->string_count ? c->strings[index].key : NULL;
-  *value = index < c->string_count ? c->strings[index].value : NULL;
+const char *checkpoint_metadata(const checkpoint *c, const char *key) {
+  const checkpoint_entry *e = checkpoint_metadata_find(c, key);
+  return e ? e->text : NULL;
+}
+
+static status verify(const checkpoint *c, bool *has_checksum) {
+  bool some = false;
+  if (checkpoint_checksum_verify(c, &some)) return last_status();
+  *has_checksum |= some || c->reader.verify;
+  if (c->reader.verify && c->reader.verify(c->reader.self)) return last_status();
+  for (size_t i = 0; i < c->part_count; i++)
+    if (checkpoint_verify(c->parts[i], &some))
+      return last_status();
+    else
+      *has_checksum |= some;
+  return STATUS_OK;
+}
+
+status checkpoint_verify(const checkpoint *c, bool *has_checksum) {
+  *has_checksum = false;
+  return verify(c, has_checksum) ? fail_within("%s", c->path) : STATUS_OK;
 }

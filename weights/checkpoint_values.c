@@ -1,23 +1,53 @@
 /* Types, shapes and values of stored tensors. */
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "weights/checkpoint.h"
 #include "kernels/half.h"
+#include "kernels/quant.h"
+#include "weights/checkpoint.h"
+#include "weights/container.h"
 
 static const struct {
   const char *name;
-  size_t size;
+  size_t size, block;
+  quant_type quant; /* of block types */
 } dtypes[CHECKPOINT_DTYPES] = {
-    [CHECKPOINT_F64] = {"F64", 8},   [CHECKPOINT_F32] = {"F32", 4}, [CHECKPOINT_F16] = {"F16", 2},
-    [CHECKPOINT_BF16] = {"BF16", 2}, [CHECKPOINT_I64] = {"I64", 8}, [CHECKPOINT_I32] = {"I32", 4},
-    [CHECKPOINT_I16] = {"I16", 2},   [CHECKPOINT_I8] = {"I8", 1},   [CHECKPOINT_U8] = {"U8", 1},
-    [CHECKPOINT_BOOL] = {"BOOL", 1},
+    [CHECKPOINT_F64] = {"F64", 8, 1, 0},
+    [CHECKPOINT_F32] = {"F32", 4, 1, 0},
+    [CHECKPOINT_F16] = {"F16", 2, 1, 0},
+    [CHECKPOINT_BF16] = {"BF16", 2, 1, 0},
+    [CHECKPOINT_I64] = {"I64", 8, 1, 0},
+    [CHECKPOINT_I32] = {"I32", 4, 1, 0},
+    [CHECKPOINT_I16] = {"I16", 2, 1, 0},
+    [CHECKPOINT_I8] = {"I8", 1, 1, 0},
+    [CHECKPOINT_U64] = {"U64", 8, 1, 0},
+    [CHECKPOINT_U32] = {"U32", 4, 1, 0},
+    [CHECKPOINT_U16] = {"U16", 2, 1, 0},
+    [CHECKPOINT_U8] = {"U8", 1, 1, 0},
+    [CHECKPOINT_BOOL] = {"BOOL", 1, 1, 0},
+    [CHECKPOINT_Q8_0] = {"Q8_0", 34, 32, QUANT_Q8_0},
+    [CHECKPOINT_Q4_0] = {"Q4_0", 18, 32, QUANT_Q4_0},
+    [CHECKPOINT_Q4_1] = {"Q4_1", 20, 32, QUANT_Q4_1},
+    [CHECKPOINT_Q5_0] = {"Q5_0", 22, 32, QUANT_Q5_0},
+    [CHECKPOINT_Q5_1] = {"Q5_1", 24, 32, QUANT_Q5_1},
+    [CHECKPOINT_Q4_K] = {"Q4_K", 144, 256, QUANT_Q4_K},
+    [CHECKPOINT_Q5_K] = {"Q5_K", 176, 256, QUANT_Q5_K},
+    [CHECKPOINT_Q6_K] = {"Q6_K", 210, 256, QUANT_Q6_K},
 };
 
+enum { BLOCK_MAX = 256 };
+
 size_t checkpoint_dtype_size(checkpoint_dtype dtype) { return dtypes[dtype].size; }
+size_t checkpoint_dtype_block(checkpoint_dtype dtype) { return dtypes[dtype].block; }
 const char *checkpoint_dtype_name(checkpoint_dtype dtype) { return dtypes[dtype].name; }
+
+bool checkpoint_dtype_quant(checkpoint_dtype dtype, quant_type *type) {
+  if (dtypes[dtype].block == 1) return false;
+  *type = dtypes[dtype].quant;
+  return true;
+}
 
 bool checkpoint_dtype_parse(const char *word, checkpoint_dtype *dtype) {
   for (int i = 0; i < CHECKPOINT_DTYPES; i++)
@@ -29,14 +59,17 @@ bool checkpoint_dtype_parse(const char *word, checkpoint_dtype *dtype) {
 }
 
 bool checkpoint_shape_bytes(checkpoint_dtype dtype, int n_dims, const int64_t *dim, size_t *bytes) {
+  const size_t block = dtypes[dtype].block;
   bool empty = false;
   size_t product = dtypes[dtype].size;
   if (n_dims < 0 || n_dims > CHECKPOINT_DIMS) return false;
+  if (block > 1 && (n_dims == 0 || dim[n_dims - 1] % (int64_t)block)) return false;
   for (int i = 0; i < n_dims; i++) {
     if (dim[i] < 0 || (uint64_t)dim[i] > SIZE_MAX) return false;
-    if (dim[i] == 0)
+    const size_t units = (size_t)dim[i] / (i == n_dims - 1 ? block : 1);
+    if (units == 0)
       empty = true;
-    else if (!size_mul(product, (size_t)dim[i], &product) || product > PTRDIFF_MAX)
+    else if (!size_mul(product, units, &product) || product > PTRDIFF_MAX / BLOCK_MAX)
       return false;
   }
   *bytes = empty ? 0 : product;
@@ -52,7 +85,9 @@ const char *checkpoint_shape_text(int n_dims, const int64_t *dim, char *text) {
   return text;
 }
 
-int64_t checkpoint_elements(const checkpoint_tensor *t) { return (int64_t)(t->bytes / dtypes[t->dtype].size); }
+int64_t checkpoint_elements(const checkpoint_tensor *t) {
+  return (int64_t)(t->bytes / dtypes[t->dtype].size * dtypes[t->dtype].block);
+}
 
 /* Where an element stands, as an index: "[2,0,3]". */
 static const char *place_text(const checkpoint_tensor *t, int64_t element, char *text) {
@@ -64,79 +99,130 @@ static const char *place_text(const checkpoint_tensor *t, int64_t element, char 
   return checkpoint_shape_text(t->n_dims, place, text);
 }
 
-static int64_t load_integer(checkpoint_dtype dtype, const uint8_t *at) {
-  int64_t i64;
-  int32_t i32;
-  int16_t i16;
-  switch (dtype) {
-  case CHECKPOINT_I64:
-    return memcpy(&i64, at, 8), i64;
-  case CHECKPOINT_I32:
-    return memcpy(&i32, at, 4), i32;
-  case CHECKPOINT_I16:
-    return memcpy(&i16, at, 2), i16;
-  case CHECKPOINT_I8:
-    return (int8_t)*at;
-  default:
-    return *at;
-  }
-}
-
 static status refuse_value(const checkpoint *c, const checkpoint_tensor *t, int64_t i, status code, const char *why) {
   char place[CHECKPOINT_SHAPE_TEXT];
   return fail(code, "%s: tensor %s (%s) %s at %s", checkpoint_path(c), t->name, dtypes[t->dtype].name, why,
               place_text(t, i, place));
 }
 
-static status read_integers(const checkpoint *c, const checkpoint_tensor *t, float *out) {
-  const uint8_t *in = t->data;
-  const int64_t n = checkpoint_elements(t);
+/* --- pieces of a tensor's bytes ----------------------------------------------------------------------------------- */
+
+status checkpoint_read(const checkpoint *c, const checkpoint_tensor *t, size_t offset, size_t bytes, void *out) {
+  assert(offset <= t->bytes && bytes <= t->bytes - offset);
+  assert(offset % dtypes[t->dtype].size == 0 && bytes % dtypes[t->dtype].size == 0);
+  if (bytes == 0) return STATUS_OK;
+  if (t->data) {
+    memcpy(out, (const uint8_t *)t->data + offset, bytes);
+    return STATUS_OK;
+  }
+  if (c->reader.read(c->reader.self, t, offset, bytes, out))
+    return fail_within("%s: tensor %s", checkpoint_path(c), t->name);
+  return STATUS_OK;
+}
+
+enum { PIECE = 1 << 14 }; /* bytes, or f32 values: on the stack */
+
+/* The units first to first + n: where they lie, or copied into `buffer`. */
+static status piece(const checkpoint *c, const checkpoint_tensor *t, size_t first, size_t n, uint8_t *buffer,
+                    const uint8_t **bytes) {
   const size_t size = dtypes[t->dtype].size;
-  for (int64_t i = 0; i < n; i++) {
-    const int64_t value = load_integer(t->dtype, in + (size_t)i * size);
+  *bytes = t->data ? (const uint8_t *)t->data + first * size : buffer;
+  return t->data ? STATUS_OK : checkpoint_read(c, t, first * size, n * size, buffer);
+}
+
+/* How many units a piece has: of block types the values bound it too. */
+static size_t piece_units(checkpoint_dtype dtype) {
+  const size_t units = PIECE / dtypes[dtype].size, blocks = PIECE / dtypes[dtype].block;
+  return units < blocks ? units : blocks;
+}
+
+/* --- values as f32 ------------------------------------------------------------------------------------------------ */
+
+/* An integer of any type: its magnitude and sign, since U64 and I64 have no common type. */
+static uint64_t load_integer(checkpoint_dtype dtype, const uint8_t *at, bool *negative) {
+  const size_t size = dtypes[dtype].size;
+  uint64_t bits = 0;
+  memcpy(&bits, at, size);
+  const bool has_sign =
+      dtype == CHECKPOINT_I64 || dtype == CHECKPOINT_I32 || dtype == CHECKPOINT_I16 || dtype == CHECKPOINT_I8;
+  *negative = has_sign && bits >> (8 * size - 1);
+  if (!*negative) return bits;
+  return (size < 8 ? UINT64_C(1) << 8 * size : 0) - bits;
+}
+
+static status read_integers(const checkpoint *c, const checkpoint_tensor *t, int64_t first, const uint8_t *in, size_t n,
+                            float *out) {
+  const size_t size = dtypes[t->dtype].size;
+  for (size_t i = 0; i < n; i++) {
+    bool negative;
+    const uint64_t value = load_integer(t->dtype, in + i * size, &negative);
     if (t->dtype == CHECKPOINT_BOOL && value > 1)
-      return refuse_value(c, t, i, STATUS_FORMAT, "holds a byte that is neither 0 nor 1");
-    out[i] = (float)value;
-    /* rounding may have reached 2^63, which does not convert back */
-    if (out[i] >= 0x1p63f || (int64_t)out[i] != value)
-      return refuse_value(c, t, i, STATUS_UNSUPPORTED, "holds an integer that f32 cannot hold exactly");
+      return refuse_value(c, t, first + (int64_t)i, STATUS_FORMAT, "holds a byte that is neither 0 nor 1");
+    const float rounded = (float)value;
+    /* rounding may have reached 2^64, which does not convert back */
+    if (rounded >= 0x1p64f || (uint64_t)rounded != value)
+      return refuse_value(c, t, first + (int64_t)i, STATUS_UNSUPPORTED,
+                          "holds an integer that f32 cannot hold exactly");
+    out[i] = negative ? -rounded : rounded;
   }
   return STATUS_OK;
 }
 
-static status read_doubles(const checkpoint *c, const checkpoint_tensor *t, float *out) {
-  const uint8_t *in = t->data;
-  const int64_t n = checkpoint_elements(t);
-  for (int64_t i = 0; i < n; i++) {
+static status read_doubles(const checkpoint *c, const checkpoint_tensor *t, int64_t first, const uint8_t *in, size_t n,
+                           float *out) {
+  for (size_t i = 0; i < n; i++) {
     double value;
-    memcpy(&value, in + 8 * (size_t)i, 8);
+    memcpy(&value, in + 8 * i, 8);
     /* halfway between the largest f32 and 2^128: from here on rounding gives infinity */
     if (isfinite(value) && fabs(value) >= 0x1.ffffffp127)
-      return refuse_value(c, t, i, STATUS_UNSUPPORTED, "holds a number beyond the range of f32");
+      return refuse_value(c, t, first + (int64_t)i, STATUS_UNSUPPORTED, "holds a number beyond the range of f32");
     out[i] = (float)value;
+  }
+  return STATUS_OK;
+}
+
+/* n units of a type, as f32; `first` is the place of the first value, for sentences. */
+static status widen(const checkpoint *c, const checkpoint_tensor *t, int64_t first, const uint8_t *in, size_t n,
+                    float *out) {
+  switch (t->dtype) {
+  case CHECKPOINT_F32:
+    memcpy(out, in, 4 * n);
+    return STATUS_OK;
+  case CHECKPOINT_F16:
+    f16_to_f32_array(in, n, out);
+    return STATUS_OK;
+  case CHECKPOINT_BF16:
+    bf16_to_f32_array(in, n, out);
+    return STATUS_OK;
+  case CHECKPOINT_F64:
+    return read_doubles(c, t, first, in, n, out);
+  default:
+    if (dtypes[t->dtype].block == 1) return read_integers(c, t, first, in, n, out);
+    quant_decode(dtypes[t->dtype].quant, in, n * dtypes[t->dtype].block, out);
+    return STATUS_OK;
+  }
+}
+
+status checkpoint_read_f32_part(const checkpoint *c, const checkpoint_tensor *t, int64_t first, int64_t n, float *out) {
+  const size_t block = dtypes[t->dtype].block, most = piece_units(t->dtype);
+  const size_t begin = (size_t)first / block, end = begin + (size_t)n / block;
+  uint8_t buffer[PIECE];
+  const uint8_t *in;
+  assert(first >= 0 && n >= 0 && first <= checkpoint_elements(t) - n);
+  assert((size_t)first % block == 0 && (size_t)n % block == 0);
+  for (size_t at = begin, units; at < end; at += units) {
+    units = end - at < most ? end - at : most;
+    if (piece(c, t, at, units, buffer, &in)) return last_status();
+    if (widen(c, t, (int64_t)(at * block), in, units, out + (at - begin) * block)) return last_status();
   }
   return STATUS_OK;
 }
 
 status checkpoint_read_f32(const checkpoint *c, const checkpoint_tensor *t, float *out) {
-  const size_t n = (size_t)checkpoint_elements(t);
-  if (n == 0) return STATUS_OK;
-  switch (t->dtype) {
-  case CHECKPOINT_F32:
-    memcpy(out, t->data, t->bytes);
-    return STATUS_OK;
-  case CHECKPOINT_F16:
-    f16_to_f32_array(t->data, n, out);
-    return STATUS_OK;
-  case CHECKPOINT_BF16:
-    bf16_to_f32_array(t->data, n, out);
-    return STATUS_OK;
-  case CHECKPOINT_F64:
-    return read_doubles(c, t, out);
-  default:
-    return read_integers(c, t, out);
-  }
+  return checkpoint_read_f32_part(c, t, 0, checkpoint_elements(t), out);
 }
+
+/* --- NaN and infinity --------------------------------------------------------------------------------------------- */
 
 /* One loop for each width, so that the compiler can vectorise it: NaN and infinity have all exponent bits set. */
 static size_t nonfinite_16(const uint8_t *in, size_t n, uint16_t exponent) {
@@ -170,7 +256,9 @@ static size_t nonfinite_64(const uint8_t *in, size_t n) {
   return found;
 }
 
+/* How many of the values in n units are not finite. */
 static size_t nonfinite(checkpoint_dtype dtype, const uint8_t *in, size_t n) {
+  float values[PIECE];
   switch (dtype) {
   case CHECKPOINT_F64:
     return nonfinite_64(in, n);
@@ -181,35 +269,47 @@ static size_t nonfinite(checkpoint_dtype dtype, const uint8_t *in, size_t n) {
   case CHECKPOINT_BF16:
     return nonfinite_16(in, n, 0x7f80);
   default:
-    return 0;
+    if (dtypes[dtype].block == 1) return 0;
+    quant_decode(dtypes[dtype].quant, in, n * dtypes[dtype].block, values);
+    return nonfinite_32((const uint8_t *)values, n * dtypes[dtype].block);
   }
 }
 
-int64_t checkpoint_first_nonfinite(const checkpoint_tensor *t) {
-  const size_t n = (size_t)checkpoint_elements(t), size = dtypes[t->dtype].size, block = 4096;
-  for (size_t i = 0; i < n; i += block) {
-    const uint8_t *in = (const uint8_t *)t->data + i * size;
-    if (!nonfinite(t->dtype, in, n - i < block ? n - i : block)) continue;
+/* The first value of a unit that is not finite. */
+static status place_in_unit(const checkpoint *c, const checkpoint_tensor *t, size_t unit, int64_t *index) {
+  const size_t block = dtypes[t->dtype].block;
+  float values[BLOCK_MAX];
+  if (checkpoint_read_f32_part(c, t, (int64_t)(unit * block), (int64_t)block, values)) return last_status();
+  size_t i = 0;
+  while (i + 1 < block && isfinite(values[i])) i++;
+  *index = (int64_t)(unit * block + i);
+  return STATUS_OK;
+}
+
+status checkpoint_first_nonfinite(const checkpoint *c, const checkpoint_tensor *t, int64_t *index) {
+  const size_t size = dtypes[t->dtype].size, n = t->bytes / size, most = piece_units(t->dtype);
+  uint8_t buffer[PIECE];
+  const uint8_t *in;
+  *index = -1;
+  for (size_t at = 0, units; at < n; at += units) {
+    units = n - at < most ? n - at : most;
+    if (piece(c, t, at, units, buffer, &in)) return last_status();
+    if (!nonfinite(t->dtype, in, units)) continue;
     while (!nonfinite(t->dtype, in, 1)) {
       in += size;
-      i++;
+      at++;
     }
-    return (int64_t)i;
+    return place_in_unit(c, t, at, index);
   }
-  return -1;
+  return STATUS_OK;
 }
 
 status checkpoint_check_finite(const checkpoint *c, const checkpoint_tensor *t) {
-  const int64_t i = checkpoint_first_nonfinite(t);
-  if (i < 0) return STATUS_OK;
-  checkpoint_tensor one = *t; /* a window on that element */
-  double wide;
-  float value;
-  one.bytes = dtypes[t->dtype].size;
-  one.data = (const uint8_t *)t->data + (size_t)i * one.bytes;
-  if (t->dtype == CHECKPOINT_F64)
-    memcpy(&wide, one.data, 8);
-  else
-    wide = checkpoint_read_f32(c, &one, &value) ? 0 : (double)value;
-  return refuse_value(c, t, i, STATUS_FORMAT, isnan(wide) ? "holds NaN" : "holds an infinite value");
+  int64_t at;
+  float values[BLOCK_MAX];
+  if (checkpoint_first_nonfinite(c, t, &at)) return last_status();
+  if (at < 0) return STATUS_OK;
+  const int64_t block = (int64_t)dtypes[t->dtype].block;
+  if (checkpoint_read_f32_part(c, t, at / block * block, block, values)) return last_status();
+  return refuse_value(c, t, at, STATUS_FORMAT, isnan(values[at % block]) ? "holds NaN" : "holds an infinite value");
 }

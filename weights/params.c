@@ -1,11 +1,10 @@
 #include "weights/params.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "weights/safetensors_write.h"
+#include "weights/writer.h"
 
 /* --- declaration -------------------------------------------------------------------------------------------------- */
 
@@ -80,6 +79,10 @@ status params_allocate(param_set *set) {
       t->n_dims = 2;
       t->dim[1] = p->dim[1] * p->dim[2] * p->dim[3];
     }
+    if (p->spec->layout == LAYOUT_TRANSPOSED) {
+      t->dim[t->n_dims - 2] = p->dim[p->n_dims - 1];
+      t->dim[t->n_dims - 1] = p->dim[p->n_dims - 2];
+    }
     *p->slot = p->value = t;
   }
   return STATUS_OK;
@@ -141,9 +144,18 @@ static void permute_patch(const param *p, const float *from, float *to, bool to_
       }
 }
 
+/* [..,rows,columns] -> [..,columns,rows] */
+static void transpose(int64_t n, int64_t rows, int64_t columns, const float *from, float *to) {
+  for (int64_t i = 0; i < n; i += rows * columns)
+    for (int64_t r = 0; r < rows; r++)
+      for (int64_t c = 0; c < columns; c++) to[i + c * rows + r] = from[i + r * columns + c];
+}
+
 void param_import(const param *p, const float *file, float *memory) {
   if (p->spec->layout == LAYOUT_PATCH)
     permute_patch(p, file, memory, true);
+  else if (p->spec->layout == LAYOUT_TRANSPOSED)
+    transpose(tensor_count(p->value), p->dim[p->n_dims - 2], p->dim[p->n_dims - 1], file, memory);
   else
     memcpy(memory, file, (size_t)tensor_count(p->value) * sizeof *memory);
 }
@@ -151,6 +163,8 @@ void param_import(const param *p, const float *file, float *memory) {
 void param_export(const param *p, const float *memory, float *out) {
   if (p->spec->layout == LAYOUT_PATCH)
     permute_patch(p, memory, out, false);
+  else if (p->spec->layout == LAYOUT_TRANSPOSED)
+    transpose(tensor_count(p->value), p->dim[p->n_dims - 1], p->dim[p->n_dims - 2], memory, out);
   else
     memcpy(out, memory, (size_t)tensor_count(p->value) * sizeof *out);
 }
@@ -227,18 +241,8 @@ static bool is_written(const param *p, const params_file *what) {
   return what->training || !(p->spec->flags & PARAM_TRAINING);
 }
 
-/* A finite value from here on is rounded to infinity, and the file could not be loaded again. */
-static status check_f16(const char *name, const float *values, size_t n) {
-  const float most = 65520;
-  for (size_t i = 0; i < n; i++)
-    if (!(fabsf(values[i]) < most))
-      return fail(STATUS_UNSUPPORTED, "tensor %s holds %g, which 16-bit floats cannot hold", name, (double)values[i]);
-  return STATUS_OK;
-}
-
 /* Declares (put = false) or writes every parameter, then every buffer's. */
-static status each_tensor(const param_set *set, const params_file *what, safetensors_writer *w, bool put,
-                          float *scratch) {
+static status each_tensor(const param_set *set, const params_file *what, writer *w, bool put, float *scratch) {
   status s = STATUS_OK;
   for (size_t b = 0; b <= what->n_buffers; b++)
     for (size_t i = 0; !s && i < set->n; i++) {
@@ -249,11 +253,9 @@ static status each_tensor(const param_set *set, const params_file *what, safeten
       if (!name) return STATUS_MEMORY;
       if (put) {
         param_export(p, buffer->values + p->first, scratch);
-        size_t n = (size_t)tensor_count(p->value);
-        if (!b && what->type == CHECKPOINT_F16) s = check_f16(name, scratch, n);
-        if (!s) s = safetensors_put_f32(w, name, scratch, n);
+        s = writer_put_f32(w, name, scratch, (size_t)tensor_count(p->value));
       } else {
-        s = safetensors_declare(w, name, b ? CHECKPOINT_F32 : what->type, p->n_dims, p->dim);
+        s = writer_declare(w, name, b ? CHECKPOINT_F32 : what->type, p->n_dims, p->dim);
       }
       free(name);
     }
@@ -265,15 +267,14 @@ status params_save(const param_set *set, const char *path, const params_file *wh
   for (size_t i = 0; i < set->n; i++)
     if ((size_t)tensor_count(set->item[i].value) > largest) largest = (size_t)tensor_count(set->item[i].value);
   float *scratch = mem_alloc(largest, sizeof *scratch);
-  safetensors_writer *w = scratch ? safetensors_create(path) : NULL;
+  writer *w = scratch ? writer_create(path, NULL) : NULL;
   status s = w ? STATUS_OK : last_status();
-  for (size_t i = 0; !s && i < what->n_metadata; i++)
-    s = safetensors_metadata(w, what->metadata[i][0], what->metadata[i][1]);
+  for (size_t i = 0; !s && i < what->n_metadata; i++) s = writer_string(w, what->metadata[i][0], what->metadata[i][1]);
   if (!s) s = each_tensor(set, what, w, false, scratch);
   if (!s) s = each_tensor(set, what, w, true, scratch);
   free(scratch);
-  if (!s) return safetensors_finish(w);
-  safetensors_abandon(w);
+  if (!s) return writer_finish(w);
+  writer_abandon(w);
   return s;
 }
 

@@ -20,6 +20,7 @@ typedef enum {
   PARAM_NORM,
   PARAM_BIAS,
   PARAM_POSITION,
+  PARAM_STATE, /* a trained initial state */
   PARAM_CLASSES
 } param_class;
 
@@ -35,7 +36,8 @@ typedef void (*init_fn)(init_site *site, float *data, int64_t n);
 /* How the file lays a tensor out, against the layout kernels want. */
 typedef enum {
   LAYOUT_SAME,
-  LAYOUT_PATCH, /* file [D,3,P,P] -> memory [D, P*P*3] in (row, column, channel) order */
+  LAYOUT_PATCH,      /* file [D,3,P,P] -> memory [D, P*P*3] in (row, column, channel) order */
+  LAYOUT_TRANSPOSED, /* the last two dimensions exchanged */
 } param_layout;
 
 enum { PARAM_DIMS = 4 };
@@ -119,7 +121,8 @@ typedef struct {
   const param_buffer *buffers;
 } params_file;
 
-/* Writes a set as safetensors, whole or not at all (atomic_file.h). Values that f16 would make infinite are refused. */
+/* Writes a set into a .safetensors or .gguf file, whole or not at all (writer.h). Values that the type would make
+ * infinite are refused. */
 status params_save(const param_set *set, const char *path, const params_file *what);
 /* Reads a further buffer back; every parameter must be there. */
 status params_load_buffer(const param_set *set, const checkpoint *file, const param_buffer *buffer);

@@ -1,17 +1,18 @@
-/* A data-only reader of Python pickles, as far as PyTorch writes them (protocols 2 to 4): bytes become a tree of
- * values, and nothing is ever called. What a pickle asks to call is looked up in two fixed lists: what tensors are made
- * of, and plain records beside them, which become opaque values; anything else is refused by its name. Rules: spec
- * ecosystem section 6.
+/* A data-only reader of Python pickles, as far as PyTorch writes them (protocols 2 to 5): bytes become a tree of
+ * values, and nothing is ever called. What a pickle asks to call is looked up in one fixed list (pickle_calls.c): what
+ * tensors are made of, objects of TorchScript programs, and plain records beside them, which become opaque values;
+ * anything else is refused by its name. Rules: spec ecosystem section 6.
  *
- * Memory stays in proportion to the pickle: a value takes at least one byte of it. Values may be shared and, in hostile
- * pickles, contain themselves: walk the tree to a fixed depth. */
+ * Memory stays in proportion to the pickle, and is bounded besides. Values may be shared and, in hostile pickles,
+ * contain themselves: walk the tree to a fixed depth, and count what is visited. */
 #ifndef LINNET_WEIGHTS_PICKLE_H
 #define LINNET_WEIGHTS_PICKLE_H
 
 #include "kernels/base.h"
 #include "weights/checkpoint.h"
 
-#define PICKLE_BYTES_MAX (1 << 24) /* the largest pickle that is read */
+/* The largest pickle that is read: mmengine keeps the history of a training in it. */
+#define PICKLE_BYTES_MAX (1 << 27)
 
 typedef enum {
   PICKLE_NONE,
@@ -23,17 +24,19 @@ typedef enum {
   PICKLE_LIST,
   PICKLE_DICT,    /* items: key, value, key, value, ... */
   PICKLE_GLOBAL,  /* a class or function that is only named; text: "module.name" */
-  PICKLE_STORAGE, /* text: its key */
-  PICKLE_TENSOR,  /* items: storage, int offset, tuple of int sizes, as many int strides */
+  PICKLE_STORAGE, /* text: its key; items: its class, a PICKLE_GLOBAL */
+  PICKLE_TENSOR,  /* items: storage, int offset, tuple of int sizes, as many int strides, all in elements of `dtype` */
+  PICKLE_UNREAD,  /* a tensor of a type or layout that is not read; text: which */
+  PICKLE_OBJECT,  /* of a class of a TorchScript program; items: its state (a dict of attributes), or none */
   PICKLE_OPAQUE,  /* something that no tensor needs; text: what made it */
 } pickle_kind;
 
 typedef struct pickle_value pickle_value;
 struct pickle_value {
   pickle_kind kind;
-  checkpoint_dtype dtype; /* storages */
+  checkpoint_dtype dtype; /* storages and tensors; of a storage CHECKPOINT_DTYPES if its type is not read */
   union {
-    int64_t integer; /* also of storages: how many elements */
+    int64_t integer; /* also of storages: how many elements; of globals: pickle_calls.c's */
     double real;
     bool truth;
   };
@@ -50,8 +53,9 @@ pickle *pickle_parse(const void *bytes, size_t size);
 const pickle_value *pickle_root(const pickle *p);
 void pickle_free(pickle *p); /* NULL is fine */
 
-/* The value of a string key: the last one, as Python would have it. NULL, without a sentence, if `dict` is no dict or
- * lacks it. */
-const pickle_value *pickle_find(const pickle_value *dict, const char *key);
+/* Whether a string, a global's name or an opaque value's is this text. */
+bool pickle_says(const pickle_value *v, const char *text);
+/* How much of a text a sentence quotes: for "%.*s". */
+int pickle_quoted(const pickle_value *v);
 
 #endif

@@ -1,66 +1,128 @@
 /* Reading PyTorch's zip archives (.pth, .pt since 1.6): NAME/data.pkl, a pickle that describes the tensors, and
- * NAME/data/KEY, the raw numbers that they share. Rules: spec ecosystem section 6, language-models "Container".
+ * NAME/data/KEY, the raw numbers that they share; and TorchScript's, whose pickle describes a program's objects.
+ * Rules: spec ecosystem section 6, language-models "Container", rwkv-clip section 11.1.
  *
- * Bounds: a stored entry is no larger than the file, and all that is unpacked or laid out anew, at most UNPACKED_TIMES
- * the file's size (a tensor of stride 0 or a packed entry may be far larger than what it takes in the file). */
-#include <jansson.h>
+ * Opening reads the pickle only. A tensor is read from its storage when it is asked for, in any pieces; read in order
+ * to the end of its storage, the storage's checksum is compared (PyTorch itself ignores checksums).
+ *
+ * Memory: the pickle while the file is opened, and then nothing but one piece of one storage (pth_archive.h), for
+ * tensors that do not lie there in row-major order: from the first to the last element of such a tensor. So the most is
+ * the largest storage of a transposed tensor, or of a deflated archive. The pages of a mapped file are given back as
+ * reading goes on. A tensor that repeats its storage (stride 0) may still be larger than the file: all that do
+ * together are held to ARCHIVE_TIMES its size. */
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zip.h>
+#include <sys/mman.h>
 
 #include "weights/container.h"
 #include "weights/pickle.h"
+#include "weights/pth_archive.h"
+#include "weights/pth_choose.h"
+#include "weights/torchscript.h"
 
-#define UNPACKED_TIMES 16
-#define UNPACKED_LEAST (1 << 20) /* what even the smallest file may take */
-#define ENTRY_NAME_MAX 512
 #define KEY_MAX 64
+#define RELEASE_EVERY (1 << 26) /* bytes read of a mapped file until its pages are given back */
+#define SKIPPED_BYTES 256       /* of the text that lists tensors which are not read */
+
+/* Where a tensor lies in its storage, in bytes; its strides in elements. */
+typedef struct {
+  size_t entry, offset;
+  size_t span; /* from its first to its last element, inclusive */
+  bool row_major;
+  size_t stride[CHECKPOINT_DIMS];
+} view;
 
 typedef struct {
   checkpoint *c;
-  zip_t *zip;
-  char prefix[ENTRY_NAME_MAX]; /* "NAME/" */
-  const uint8_t **storages;    /* by entry; NULL if not read yet */
-  size_t entries;
-  size_t budget; /* bytes that may still be allocated */
-} archive;
+  archive *zip;
+  char prefix[ARCHIVE_NAME_MAX]; /* "NAME/" */
+  view *views;                   /* by checkpoint_tensor.source */
+  size_t view_count, view_capacity;
+  size_t budget;               /* bytes that tensors in another order than their storage may still have */
+  char skipped[SKIPPED_BYTES]; /* tensors that are not read */
+  pthread_mutex_t lock;        /* of zip and what follows */
+  size_t since_release;        /* bytes read */
+} pth;
 
-static status zip_failure(archive *a, const char *name) {
-  return fail(STATUS_FORMAT, "entry %s of the archive is damaged: %s", name, zip_strerror(a->zip));
+/* --- the reader --------------------------------------------------------------------------------------------------- */
+
+/* Copies n elements of a tensor in row-major order, from the element of number `first` on. */
+static void gather(const checkpoint_tensor *t, const view *v, const uint8_t *from, size_t first, size_t n,
+                   uint8_t *out) {
+  const size_t size = checkpoint_dtype_size(t->dtype);
+  size_t at[CHECKPOINT_DIMS] = {0}, place = 0; /* wraps where a dimension of 1 has a giant stride, and back */
+  for (int i = t->n_dims; i-- > 0; first /= (size_t)t->dim[i]) {
+    at[i] = first % (size_t)t->dim[i];
+    place += at[i] * v->stride[i];
+  }
+  for (uint8_t *end = out + n * size; out < end; out += size) {
+    memcpy(out, from + place * size, size);
+    for (int i = t->n_dims; i-- > 0;) {
+      place += v->stride[i];
+      if (++at[i] < (size_t)t->dim[i]) break;
+      place -= v->stride[i] * (size_t)t->dim[i];
+      at[i] = 0;
+    }
+  }
 }
 
-static status open_archive(archive *a) {
-  zip_error_t error;
-  zip_error_init(&error);
-  zip_source_t *source = zip_source_buffer_create(a->c->data, a->c->size, 0, &error);
-  if (source && !(a->zip = zip_open_from_source(source, ZIP_RDONLY, &error))) zip_source_free(source);
-  status s = STATUS_OK;
-  if (!a->zip)
-    s = fail(zip_error_code_zip(&error) == ZIP_ER_MEMORY ? STATUS_MEMORY : STATUS_FORMAT,
-             "the zip archive cannot be read (%s): is the file cut short?", zip_error_strerror(&error));
-  zip_error_fini(&error);
-  if (s) return s;
-  a->entries = (size_t)zip_get_num_entries(a->zip, 0);
-  a->storages = mem_zero(a->entries, sizeof *a->storages);
-  return a->storages ? STATUS_OK : last_status();
+static status read_view(pth *f, const checkpoint_tensor *t, size_t offset, size_t bytes, void *out) {
+  const view *v = &f->views[t->source];
+  const size_t size = checkpoint_dtype_size(t->dtype);
+  if (v->row_major) return archive_read(f->zip, v->entry, v->offset + offset, bytes, out);
+  const uint8_t *from = archive_piece(f->zip, v->entry, v->offset, v->span);
+  if (!from) return last_status();
+  gather(t, v, from, offset / size, bytes / size, out);
+  return STATUS_OK;
 }
+
+/* Pages that were read stay in memory as long as there is plenty, and count as this process's: a converter that reads a
+ * large file once would seem to hold all of it. They come back when they are touched. */
+static void release_pages(pth *f, size_t bytes) {
+  f->since_release += bytes;
+  if (f->since_release < RELEASE_EVERY || !f->c->mapped) return;
+  madvise((void *)(uintptr_t)f->c->data, f->c->size, MADV_DONTNEED); /* a hint: that it fails is no harm */
+  f->since_release = 0;
+}
+
+static status read_locked(void *self, const checkpoint_tensor *t, size_t offset, size_t bytes, void *out) {
+  pth *f = self;
+  pthread_mutex_lock(&f->lock);
+  const status s = read_view(f, t, offset, bytes, out);
+  release_pages(f, bytes);
+  pthread_mutex_unlock(&f->lock);
+  return s;
+}
+
+static status verify_locked(void *self) {
+  pth *f = self;
+  pthread_mutex_lock(&f->lock);
+  const status s = archive_verify(f->zip);
+  pthread_mutex_unlock(&f->lock);
+  return s;
+}
+
+static void close_file(void *self) {
+  pth *f = self;
+  archive_close(f->zip);
+  pthread_mutex_destroy(&f->lock);
+  free(f->views);
+  free(f);
+}
+
+/* --- the archive's records ---------------------------------------------------------------------------------------- */
 
 /* Finds the one NAME/data.pkl. */
-static status find_root(archive *a, size_t *root) {
-  static const char end[] = "/data.pkl";
+static status find_root(pth *f, size_t *root) {
   size_t found = 0;
-  for (size_t i = 0; i < a->entries; i++) {
-    const char *name = zip_get_name(a->zip, i, ZIP_FL_ENC_RAW), *slash = name ? strchr(name, '/') : NULL;
-    if (!slash) continue;
-    if (!strcmp(slash, "/constants.pkl") || !strncmp(slash, "/code/__torch__", 15))
-      return fail(STATUS_UNSUPPORTED, "is a TorchScript archive, which holds a program; save its state_dict() with "
-                                      "torch.save instead");
-    if (strcmp(slash, end)) continue;
+  for (size_t i = 0; i < archive_count(f->zip); i++) {
+    const char *name = archive_name(f->zip, i), *slash = strchr(name, '/');
+    if (!slash || strcmp(slash, "/data.pkl")) continue;
     const size_t length = (size_t)(slash - name) + 1;
-    if (length >= sizeof a->prefix)
-      return fail(STATUS_FORMAT, "an entry of the archive has a name of %zu bytes", length);
-    memcpy(a->prefix, name, length);
-    a->prefix[length] = 0;
+    memcpy(f->prefix, name, length);
+    f->prefix[length] = 0;
     *root = i;
     found++;
   }
@@ -71,236 +133,199 @@ static status find_root(archive *a, size_t *root) {
               found);
 }
 
-/* The size of an entry once its way of packing is known to be one that is read. */
-static status entry_size(archive *a, size_t index, const char *name, size_t *size) {
-  const zip_uint64_t needed = ZIP_STAT_SIZE | ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
-  zip_stat_t info;
-  if (zip_stat_index(a->zip, index, 0, &info) || (info.valid & needed) != needed) return zip_failure(a, name);
-  if (info.encryption_method != ZIP_EM_NONE)
-    return fail(STATUS_UNSUPPORTED, "entry %s of the archive is encrypted", name);
-  if (info.comp_method != ZIP_CM_STORE && info.comp_method != ZIP_CM_DEFLATE)
-    return fail(STATUS_UNSUPPORTED, "entry %s of the archive is packed by method %d; stored and deflated ones are read",
-                name, info.comp_method);
-  if (info.comp_method == ZIP_CM_STORE && info.size > a->c->size)
-    return fail(STATUS_FORMAT, "entry %s claims %llu bytes, the file has only %zu", name, (unsigned long long)info.size,
-                a->c->size);
-  if (info.size > a->budget)
-    return fail(STATUS_UNSUPPORTED,
-                "entry %s would unpack to %llu bytes: all of the file together may take at most %d "
-                "times its size",
-                name, (unsigned long long)info.size, UNPACKED_TIMES);
-  *size = (size_t)info.size;
-  return STATUS_OK;
-}
-
-/* Memory within the budget, for as long as the checkpoint is open. */
-static void *budgeted(archive *a, size_t bytes) {
-  if (bytes > a->budget)
-    return fail_null(STATUS_UNSUPPORTED, "the tensors would take more than %d times the size of the file",
-                     UNPACKED_TIMES);
-  void *block = checkpoint_own(a->c, bytes);
-  if (block) a->budget -= bytes;
-  return block;
-}
-
-static status read_into(archive *a, size_t index, const char *name, uint8_t *out, size_t size) {
-  zip_file_t *file = zip_fopen_index(a->zip, index, 0);
-  if (!file) return zip_failure(a, name);
-  size_t have = 0;
-  zip_int64_t n = 1;
-  while (have < size && (n = zip_fread(file, out + have, size - have)) > 0) have += (size_t)n;
-  char more;
-  if (n > 0) n = zip_fread(file, &more, 1); /* at the end the checksum is compared */
-  const bool good = have == size && n == 0;
-  status s = good ? STATUS_OK
-                  : fail(STATUS_FORMAT, "entry %s of the archive is damaged: %s", name,
-                         n < 0 ? zip_file_strerror(file) : "its size is not as claimed");
-  zip_fclose(file);
-  return s;
-}
-
-/* The whole entry; owned by the checkpoint. */
-static const uint8_t *read_entry(archive *a, size_t index, const char *name, size_t *size) {
-  if (entry_size(a, index, name, size)) return NULL;
-  uint8_t *out = budgeted(a, *size);
-  return out && !read_into(a, index, name, out, *size) ? out : NULL;
+/* A record by its name below the archive's folder. */
+static bool find_record(const pth *f, const char *folder, const char *name, size_t length, size_t *index) {
+  char path[ARCHIVE_NAME_MAX + KEY_MAX + 16];
+  strcat(strcpy(path, f->prefix), folder);
+  strncat(path, name, length);
+  return archive_find(f->zip, path, index);
 }
 
 /* Numbers of another byte order would be read wrongly. */
-static status check_byte_order(archive *a) {
-  char name[ENTRY_NAME_MAX + KEY_MAX + 16];
-  strcpy(name, a->prefix);
-  strcat(name, "byteorder");
-  const zip_int64_t index = zip_name_locate(a->zip, name, ZIP_FL_ENC_RAW);
-  size_t size;
-  if (index < 0) return STATUS_OK;
-  const uint8_t *word = read_entry(a, (size_t)index, name, &size);
-  if (!word) return last_status();
-  if (size == 6 && !memcmp(word, "little", 6)) return STATUS_OK;
+static status check_byte_order(pth *f) {
+  size_t index, size;
+  char word[6];
+  if (!find_record(f, "", "byteorder", 9, &index)) return STATUS_OK;
+  if (archive_size(f->zip, index, &size)) return last_status();
+  if (size == sizeof word) {
+    if (archive_read(f->zip, index, 0, size, word)) return last_status();
+    if (!memcmp(word, "little", size)) return STATUS_OK;
+  }
   return fail(STATUS_UNSUPPORTED, "was written on a big-endian machine; this version reads little-endian files");
 }
 
-/* Tensors. */
-
-static const uint8_t *read_storage(archive *a, const pickle_value *storage) {
-  char name[ENTRY_NAME_MAX + KEY_MAX + 16];
-  if (!storage->count || storage->count > KEY_MAX || memchr(storage->text, 0, storage->count))
-    return fail_null(STATUS_FORMAT, "its storage has an impossible key");
-  strcpy(name, a->prefix);
-  strcat(name, "data/");
-  strncat(name, storage->text, storage->count);
-  const zip_int64_t index = zip_name_locate(a->zip, name, ZIP_FL_ENC_RAW);
-  if (index < 0 || (size_t)index >= a->entries)
-    return fail_null(STATUS_FORMAT, "the archive lacks its storage %s", name);
-  zip_stat_t info;
-  size_t needed;
-  if (zip_stat_index(a->zip, (zip_uint64_t)index, 0, &info) || !(info.valid & ZIP_STAT_SIZE)) {
-    zip_failure(a, name);
-    return NULL;
-  }
-  if (!size_mul((size_t)storage->integer, checkpoint_dtype_size(storage->dtype), &needed) || info.size != needed)
-    return fail_null(STATUS_FORMAT, "its storage %s has %llu bytes, not %lld of type %s", name,
-                     (unsigned long long)info.size, (long long)storage->integer, checkpoint_dtype_name(storage->dtype));
-  if (!a->storages[index]) a->storages[index] = read_entry(a, (size_t)index, name, &needed);
-  return a->storages[index];
+/* Finds the entry of a storage, which must have exactly the bytes that the pickle says. */
+static status find_storage(const pth *f, const pickle_value *storage, size_t *entry) {
+  size_t needed, size;
+  if (!storage->count || storage->count > KEY_MAX) return fail(STATUS_FORMAT, "its storage has an impossible key");
+  for (const char *at = storage->text; at < storage->text + storage->count; at++)
+    if (*at <= 0x20 || *at >= 0x7f || *at == '/') return fail(STATUS_FORMAT, "its storage has an impossible key");
+  if (!find_record(f, "data/", storage->text, storage->count, entry))
+    return fail(STATUS_FORMAT, "the archive lacks its storage %sdata/%.*s", f->prefix, pickle_quoted(storage),
+                storage->text);
+  if (archive_size(f->zip, *entry, &size)) return last_status();
+  if (size_mul((size_t)storage->integer, checkpoint_dtype_size(storage->dtype), &needed) && size == needed)
+    return STATUS_OK;
+  return fail(STATUS_FORMAT, "its storage %s has %zu bytes, not %lld of type %s", archive_name(f->zip, *entry), size,
+              (long long)storage->integer, checkpoint_dtype_name(storage->dtype));
 }
 
-/* Whether the tensor's last element, and so every one, lies within its storage. */
-static bool within_storage(const checkpoint_tensor *t, const int64_t *stride, int64_t offset, int64_t elements) {
-  size_t last = (size_t)offset, span;
-  for (int i = 0; i < t->n_dims; i++)
-    if (!size_mul((size_t)t->dim[i] - 1, (size_t)stride[i], &span) || !size_add(last, span, &last)) return false;
-  return last < (size_t)elements;
-}
+/* --- tensors ------------------------------------------------------------------------------------------------------ */
 
-static bool row_major(const checkpoint_tensor *t, const int64_t *stride) {
-  int64_t expected = 1;
-  for (int i = t->n_dims; i-- > 0;) {
-    if (t->dim[i] != 1 && stride[i] != expected) return false;
-    expected *= t->dim[i]; /* fits: checkpoint_shape_bytes() */
-  }
-  return true;
-}
-
-/* Copies the elements in row-major order. */
-static void gather(const checkpoint_tensor *t, const int64_t *stride, const uint8_t *from, uint8_t *out) {
-  const size_t size = checkpoint_dtype_size(t->dtype);
-  int64_t at[CHECKPOINT_DIMS] = {0};
-  size_t place = 0; /* wraps where a dimension of 1 has a giant stride, and back */
-  for (uint8_t *end = out + t->bytes; out < end; out += size) {
-    memcpy(out, from + place * size, size);
-    for (int i = t->n_dims; i-- > 0;) {
-      place += (size_t)stride[i];
-      if (++at[i] < t->dim[i]) break;
-      place -= (size_t)stride[i] * (size_t)t->dim[i];
-      at[i] = 0;
-    }
-  }
-}
-
-static status read_shape(const pickle_value *v, checkpoint_tensor *t, int64_t *stride) {
-  const pickle_value *dims = v->items[2], *strides = v->items[3];
+static status read_shape(const pickle_value *tensor, checkpoint_tensor *t, view *v) {
+  const pickle_value *dims = tensor->items[2], *strides = tensor->items[3];
   if (dims->count > CHECKPOINT_DIMS)
     return fail(STATUS_UNSUPPORTED, "has %zu dimensions, the most is %d", dims->count, CHECKPOINT_DIMS);
+  t->dtype = tensor->dtype;
   t->n_dims = (int)dims->count;
   for (int i = 0; i < t->n_dims; i++) {
     t->dim[i] = dims->items[i]->integer;
-    stride[i] = strides->items[i]->integer;
-    if (stride[i] < 0) return fail(STATUS_FORMAT, "has a negative stride");
+    if (strides->items[i]->integer < 0) return fail(STATUS_FORMAT, "has a negative stride");
+    v->stride[i] = (size_t)strides->items[i]->integer;
   }
   char text[CHECKPOINT_SHAPE_TEXT];
   if (checkpoint_shape_bytes(t->dtype, t->n_dims, t->dim, &t->bytes)) return STATUS_OK;
   return fail(STATUS_FORMAT, "has the impossible shape %s", checkpoint_shape_text(t->n_dims, t->dim, text));
 }
 
-static status read_tensor(archive *a, const pickle_value *v, checkpoint_tensor *t) {
-  const pickle_value *storage = v->items[0];
-  const int64_t offset = v->items[1]->integer;
-  int64_t stride[CHECKPOINT_DIMS];
-  t->dtype = storage->dtype;
-  t->data = a->c->data; /* of an empty tensor: any address will do */
-  if (read_shape(v, t, stride)) return last_status();
-  if (!t->bytes) return STATUS_OK;
-  if (offset < 0 || !within_storage(t, stride, offset, storage->integer))
-    return fail(STATUS_FORMAT, "reaches beyond its storage of %lld elements", (long long)storage->integer);
-  const uint8_t *from = read_storage(a, storage);
-  if (!from) return last_status();
-  from += (size_t)offset * checkpoint_dtype_size(t->dtype);
-  t->data = from;
-  if (row_major(t, stride)) return STATUS_OK;
-  uint8_t *out = budgeted(a, t->bytes);
-  if (!out) return last_status();
-  gather(t, stride, from, out);
-  t->data = out;
+/* The place of the last element, counted from the first: false if it does not fit. */
+static bool last_element(const checkpoint_tensor *t, const view *v, size_t *last) {
+  size_t span;
+  *last = 0;
+  for (int i = 0; i < t->n_dims; i++)
+    if (!size_mul((size_t)t->dim[i] - 1, v->stride[i], &span) || !size_add(*last, span, last)) return false;
+  return true;
+}
+
+static bool row_major(const checkpoint_tensor *t, const view *v) {
+  size_t expected = 1;
+  for (int i = t->n_dims; i-- > 0;) {
+    if (t->dim[i] != 1 && v->stride[i] != expected) return false;
+    expected *= (size_t)t->dim[i]; /* fits: checkpoint_shape_bytes() */
+  }
+  return true;
+}
+
+/* The view of a tensor with elements, every one of them within its storage. */
+static status place_view(pth *f, const pickle_value *tensor, const checkpoint_tensor *t, view *v) {
+  const pickle_value *storage = tensor->items[0];
+  const int64_t offset = tensor->items[1]->integer;
+  const size_t size = checkpoint_dtype_size(t->dtype);
+  size_t last, held;
+  if (storage->dtype == CHECKPOINT_DTYPES)
+    return fail(STATUS_UNSUPPORTED, "its storage is of class %.*s", pickle_quoted(storage->items[0]),
+                storage->items[0]->text);
+  if (find_storage(f, storage, &v->entry)) return last_status();
+  held = (size_t)storage->integer * checkpoint_dtype_size(storage->dtype) / size; /* elements; fits: find_storage() */
+  if (offset < 0 || !last_element(t, v, &last) || (size_t)offset >= held || last >= held - (size_t)offset)
+    return fail(STATUS_FORMAT, "reaches beyond its storage of %zu elements", held);
+  v->offset = (size_t)offset * size;
+  v->span = (last + 1) * size;
+  v->row_major = row_major(t, v);
+  if (v->row_major) return STATUS_OK;
+  if (t->bytes > f->budget)
+    return fail(STATUS_UNSUPPORTED, "the tensors would take more than %d times the size of the file", ARCHIVE_TIMES);
+  f->budget -= t->bytes;
   return STATUS_OK;
 }
 
-/* By the JSON library, which takes no other text. */
-static bool is_utf8(const char *text, size_t length) {
-  json_t *string = json_stringn(text, length);
-  json_decref(string);
-  return string != NULL;
+static status read_tensor(pth *f, const pickle_value *tensor, checkpoint_tensor *t) {
+  view v = {.entry = 0};
+  if (read_shape(tensor, t, &v)) return last_status();
+  if (!t->bytes) {
+    t->data = f->c->data; /* any address will do */
+    return STATUS_OK;
+  }
+  view *views = mem_room(f->views, f->view_count, &f->view_capacity, sizeof *views);
+  if (!views) return last_status();
+  f->views = views;
+  if (place_view(f, tensor, t, &v)) return last_status();
+  t->source = f->view_count;
+  f->views[f->view_count++] = v;
+  return STATUS_OK;
 }
 
-static status add_tensor(archive *a, const pickle_value *key, const pickle_value *v) {
+/* A tensor of another kind is left out, and named if nothing else is there: files hold complex or sparse ones beside
+ * the weights. Those of 8-bit floats are the weights themselves. */
+static status skip_tensor(pth *f, const char *name, const pickle_value *v) {
+  if (v->count > 12 && !memcmp(v->text, "torch.float8", 12))
+    return fail(STATUS_UNSUPPORTED, "tensor %s is of type %.*s, which this version does not read: save it as bfloat16",
+                name, pickle_quoted(v), v->text);
+  const size_t used = strlen(f->skipped);
+  if (used + strlen(name) + (size_t)pickle_quoted(v) + sizeof ",  ()" <= sizeof f->skipped)
+    snprintf(f->skipped + used, sizeof f->skipped - used, "%s%s (%.*s)", used ? ", " : "", name, pickle_quoted(v),
+             v->text);
+  return STATUS_OK;
+}
+
+static status add_tensor(void *self, const char *key, size_t length, const pickle_value *v) {
   char name[CHECKPOINT_NAME_MAX + 1];
-  if (key->kind != PICKLE_STRING) return fail(STATUS_FORMAT, "a tensor's name is no text");
-  if (key->count > CHECKPOINT_NAME_MAX || memchr(key->text, 0, key->count))
-    return fail(STATUS_FORMAT, "a tensor's name has %zu bytes, or a zero among them; the most is %d", key->count,
+  if (length > CHECKPOINT_NAME_MAX || memchr(key, 0, length))
+    return fail(STATUS_FORMAT, "a tensor's name has %zu bytes, or a zero among them; the most is %d", length,
                 CHECKPOINT_NAME_MAX);
-  if (!is_utf8(key->text, key->count)) return fail(STATUS_FORMAT, "a tensor's name is not UTF-8");
-  memcpy(name, key->text, key->count);
-  name[key->count] = 0;
+  if (!metadata_utf8(key, length)) return fail(STATUS_FORMAT, "a tensor's name is not UTF-8");
+  memcpy(name, key, length);
+  name[length] = 0;
   checkpoint_tensor t = {.name = name};
   if (checkpoint_check_name(name)) return last_status();
-  if (read_tensor(a, v, &t)) return fail_within("tensor %s", name);
-  return checkpoint_add(a->c, &t);
+  if (v->kind == PICKLE_UNREAD) return skip_tensor(self, name, v);
+  if (read_tensor(self, v, &t)) return fail_within("tensor %s", name);
+  return checkpoint_add(((pth *)self)->c, &t);
 }
 
-static bool holds_tensors(const pickle_value *v) {
-  for (size_t i = 0; v && v->kind == PICKLE_DICT && i < v->count; i += 2)
-    if (v->items[i + 1]->kind == PICKLE_TENSOR) return true;
-  return false;
-}
-
-/* The dictionary of tensors: one of the usual names in what was saved, else what was saved. */
-static const pickle_value *find_tensors(const pickle_value *root) {
-  static const char *const names[] = {"state_dict", "model", "module", "model_ema", "ema"};
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    const pickle_value *inner = pickle_find(root, names[i]);
-    if (holds_tensors(inner)) return inner;
-  }
-  if (holds_tensors(root)) return root;
-  return fail_null(STATUS_UNSUPPORTED, "holds no dictionary of tensors, neither at its root nor as state_dict, model, "
-                                       "module, model_ema or ema");
-}
-
-static status add_tensors(archive *a, const pickle_value *root) {
-  const pickle_value *dict = find_tensors(root);
+static status add_dictionary(pth *f, const pickle_value *root) {
+  const pickle_value *dict = pth_choose(root, f->c->choice, &f->c->choices);
   if (!dict) return last_status();
-  for (size_t i = 0; i < dict->count; i += 2)
-    if (dict->items[i + 1]->kind == PICKLE_TENSOR && add_tensor(a, dict->items[i], dict->items[i + 1]))
-      return last_status();
+  for (size_t i = 0; i < dict->count; i += 2) {
+    const pickle_value *key = dict->items[i], *v = dict->items[i + 1];
+    if (key->kind != PICKLE_STRING || (v->kind != PICKLE_TENSOR && v->kind != PICKLE_UNREAD)) continue;
+    if (add_tensor(f, key->text, key->count, v)) return last_status();
+  }
   return STATUS_OK;
 }
 
-static status read_archive(archive *a) {
-  size_t index = 0, size = 0;
-  if (open_archive(a) || find_root(a, &index) || check_byte_order(a)) return last_status();
-  const uint8_t *bytes = read_entry(a, index, "data.pkl", &size);
-  pickle *p = bytes ? pickle_parse(bytes, size) : NULL;
-  if (!p) return last_status();
-  const status s = add_tensors(a, pickle_root(p));
+static status add_tensors(pth *f, const pickle_value *root) {
+  const bool script = root->kind == PICKLE_OBJECT;
+  if (script) f->c->container = "torchscript";
+  if (script ? torchscript_walk(root, add_tensor, f) : add_dictionary(f, root)) return last_status();
+  if (f->c->count) return STATUS_OK;
+  if (!*f->skipped) return fail(STATUS_UNSUPPORTED, "holds no tensors");
+  return fail(STATUS_UNSUPPORTED, "holds only tensors that this version does not read: %s", f->skipped);
+}
+
+/* --- opening ------------------------------------------------------------------------------------------------------ */
+
+static pickle *read_pickle(pth *f, size_t entry, uint8_t **bytes) {
+  size_t size;
+  if (archive_size(f->zip, entry, &size)) return NULL;
+  if (size > PICKLE_BYTES_MAX)
+    return fail_null(STATUS_UNSUPPORTED, "the pickle has %zu bytes, the most is %d", size, PICKLE_BYTES_MAX);
+  if (!(*bytes = mem_alloc(size, 1)) || archive_read(f->zip, entry, 0, size, *bytes)) return NULL;
+  return pickle_parse(*bytes, size);
+}
+
+static status read_archive(pth *f) {
+  size_t root = 0;
+  uint8_t *bytes = NULL;
+  if (!(f->zip = archive_open(f->c->data, f->c->size)) || find_root(f, &root) || check_byte_order(f))
+    return last_status();
+  pickle *p = read_pickle(f, root, &bytes);
+  const status s = p ? add_tensors(f, pickle_root(p)) : last_status();
   pickle_free(p);
+  free(bytes);
   return s;
 }
 
 status pth_read(checkpoint *c) {
-  archive a = {.c = c};
-  if (!size_mul(c->size, UNPACKED_TIMES, &a.budget) || !size_add(a.budget, UNPACKED_LEAST, &a.budget))
-    a.budget = SIZE_MAX;
-  const status s = read_archive(&a);
-  free(a.storages);
-  if (a.zip) zip_discard(a.zip);
-  return s;
+  pth *f = mem_zero(1, sizeof *f);
+  if (!f) return last_status();
+  f->c = c;
+  if (!size_mul(c->size, ARCHIVE_TIMES, &f->budget) || !size_add(f->budget, ARCHIVE_LEAST, &f->budget))
+    f->budget = SIZE_MAX;
+  if (pthread_mutex_init(&f->lock, NULL)) {
+    free(f);
+    return fail(STATUS_MEMORY, "no lock can be made");
+  }
+  c->reader = (checkpoint_reader){read_locked, verify_locked, close_file, f};
+  return read_archive(f);
 }

@@ -5,8 +5,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Begins as a zip archive does: PyTorch's .pth, or another. */
+/* Begins as a GGUF file does, but for those of big-endian machines. */
+bool recognise_gguf(const void *data, size_t size);
+/* Begins as a file of rwkv.cpp does. */
+bool recognise_ggmf(const void *data, size_t size);
+/* Begins as a zip archive does: PyTorch's .pth, or another that is not known by its first entry. */
 bool recognise_zip(const void *data, size_t size);
+/* A JSON object that soon names "weight_map": an index of safetensors shards. */
+bool recognise_shards(const void *data, size_t size);
 /* Begins as a safetensors file does, well or damaged: eight bytes of length, then '{', and nothing better known. */
 bool recognise_safetensors(const void *data, size_t size);
 

@@ -2,7 +2,6 @@
  *   {"__metadata__": {string: string}, name: {"dtype": "F32", "shape": [...], "data_offsets": [begin, end]}, ...}
  * then the data, which the offsets count from. Rules: spec ecosystem section 6. The ranges must tile the data section:
  * no hole, no overlap, nothing after the last, so that no byte of the file is unaccounted for. */
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,9 +17,8 @@ typedef struct {
   checkpoint_tensor tensor;
 } entry;
 
-/* Bounds what the JSON parser may build before it builds it: nesting, and values (a parsed value takes far more memory
- * than the two bytes it may take in the text). Malformed text is left to the parser. */
-static status check_header_text(const char *text, size_t length) {
+/* Malformed text is left to the parser. */
+static status bound_json(const char *what, const char *text, size_t length, int most) {
   int depth = 0;
   size_t values = 0;
   bool in_string = false;
@@ -39,12 +37,23 @@ static status check_header_text(const char *text, size_t length) {
       depth--;
     else if (ch == '{' || ch == '[' || ch == ',')
       values++;
-    if ((ch == '{' || ch == '[') && ++depth > SAFETENSORS_DEPTH)
-      return fail(STATUS_FORMAT, "the header is nested deeper than %d levels at byte %zu", SAFETENSORS_DEPTH, i);
+    if ((ch == '{' || ch == '[') && ++depth > most)
+      return fail(STATUS_FORMAT, "%s is nested deeper than %d levels at byte %zu", what, most, i);
     if (values > SAFETENSORS_VALUES_MAX)
-      return fail(STATUS_FORMAT, "the header holds more than %d values", SAFETENSORS_VALUES_MAX);
+      return fail(STATUS_FORMAT, "%s holds more than %d values", what, SAFETENSORS_VALUES_MAX);
   }
   return STATUS_OK;
+}
+
+status safetensors_json(const char *what, const char *text, size_t length, int depth, size_t flags, json_t **json) {
+  json_error_t error;
+  if (bound_json(what, text, length, depth)) return last_status();
+  *json = json_loadb(text, length, JSON_REJECT_DUPLICATES | flags, &error);
+  if (*json) return STATUS_OK;
+  /* no words: the parser could not even begin */
+  if (json_error_code(&error) == json_error_out_of_memory || !*error.text)
+    return fail(STATUS_MEMORY, "out of memory while reading %s of %zu bytes", what, length);
+  return fail(STATUS_FORMAT, "%s is not valid JSON: %s (byte %d)", what, error.text, error.position);
 }
 
 /* Finds and parses the header. *data_start: where the data section begins. */
@@ -59,35 +68,54 @@ static status read_header(const checkpoint *c, json_t **header, size_t *data_sta
                 (unsigned long long)length, c->size - 8);
   const char *text = (const char *)c->data + 8;
   if (length == 0 || text[0] != '{') return fail(STATUS_FORMAT, "the header does not begin with '{'");
-  if (check_header_text(text, (size_t)length)) return last_status();
-  json_error_t error;
-  *header = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &error);
-  /* no words: the parser could not even begin */
-  if (!*header && (json_error_code(&error) == json_error_out_of_memory || !*error.text))
-    return fail(STATUS_MEMORY, "out of memory while reading the header of %llu bytes", (unsigned long long)length);
-  if (!*header)
-    return fail(STATUS_FORMAT, "the header is not valid JSON: %s (byte %d of the header)", error.text, error.position);
+  if (safetensors_json("the header", text, (size_t)length, SAFETENSORS_DEPTH, 0, header)) return last_status();
   *data_start = 8 + (size_t)length;
   return STATUS_OK;
 }
 
+/* One entry of the metadata; `type` is what SAFETENSORS_TYPES says of it, NULL if nothing. */
+static status read_metadatum(checkpoint *c, const char *key, const json_t *text, const json_t *type) {
+  if (!json_is_string(text)) return fail(STATUS_FORMAT, "__metadata__ holds a value that is not a string");
+  if (!type) return checkpoint_add_string(c, key, json_string_value(text));
+  if (!json_is_string(type)) return fail(STATUS_FORMAT, SAFETENSORS_TYPES " holds a value that is not a string");
+  metadata_value value;
+  metadata_bytes bytes = {0};
+  status result = safetensors_value_parse(json_string_value(text), json_string_length(text), json_string_value(type),
+                                          &bytes, &value);
+  if (result) result = fail_within("metadata %s", key);
+  uint8_t *owned = result ? NULL : checkpoint_own(c, value.size);
+  if (owned) {
+    value.bytes = memcpy(owned, value.bytes, value.size);
+    result = checkpoint_add_entry(c, key, &value);
+  } else if (!result) {
+    result = last_status();
+  }
+  free(bytes.bytes);
+  return result;
+}
+
 static status read_metadata(checkpoint *c, json_t *map) {
   const char *key;
-  json_t *value;
+  json_t *value, *types = NULL;
   if (!json_is_object(map)) return fail(STATUS_FORMAT, "__metadata__ is not an object");
+  const json_t *notes = json_object_get(map, SAFETENSORS_TYPES);
+  if (json_is_string(notes) &&
+      safetensors_json(SAFETENSORS_TYPES, json_string_value(notes), json_string_length(notes), 1, 0, &types))
+    return last_status();
+  status result =
+      notes && !json_is_object(types) ? fail(STATUS_FORMAT, SAFETENSORS_TYPES " is not an object") : STATUS_OK;
   json_object_foreach(map, key, value) {
-    if (!json_is_string(value)) return fail(STATUS_FORMAT, "__metadata__ holds a value that is not a string");
-    if (checkpoint_add_metadata(c, key, json_string_value(value))) return last_status();
+    if (!result && value != notes) result = read_metadatum(c, key, value, json_object_get(types, key));
   }
-  return STATUS_OK;
+  json_decref(types);
+  return result;
 }
 
 static status read_dtype(json_t *word, checkpoint_tensor *t) {
   if (!json_is_string(word)) return fail(STATUS_FORMAT, "has no dtype");
-  if (checkpoint_dtype_parse(json_string_value(word), &t->dtype)) return STATUS_OK;
-  return fail(STATUS_UNSUPPORTED,
-              "has type %.23s; this version reads F64, F32, F16, BF16, I64, I32, I16, I8, U8 and BOOL",
-              json_string_value(word));
+  if (checkpoint_dtype_parse(json_string_value(word), &t->dtype) && checkpoint_dtype_block(t->dtype) == 1)
+    return STATUS_OK;
+  return fail(STATUS_UNSUPPORTED, "type %.23s is not read by this version", json_string_value(word));
 }
 
 static status read_shape(json_t *shape, checkpoint_tensor *t) {
@@ -198,7 +226,7 @@ static status add_all(checkpoint *c, json_t *header, size_t data_start) {
 
 status safetensors_read(checkpoint *c) {
   json_t *header = NULL;
-  size_t data_start;
+  size_t data_start = 0;
   status result = read_header(c, &header, &data_start);
   if (!result) result = add_all(c, header, data_start);
   json_decref(header);

@@ -72,7 +72,8 @@ static double shifted(const shift_plan *plan, int64_t p, int64_t T, size_t C, si
     const shift_span *s = &plan->span[g];
     int inside = (int)(c % (size_t)plan->period);
     if (inside < s->c0 || inside >= s->c1) continue;
-    if (s->source == SHIFT_SELF) return x[(size_t)token * C + c];
+    bool behind = s->source == SHIFT_GRID && token >= (int64_t)plan->h * plan->w; /* a class token */
+    if (s->source == SHIFT_SELF || behind) return x[(size_t)token * C + c];
     if (s->source == SHIFT_STEP) {
       int64_t from = p - s->step;
       if (from == -1 && s->step == 1) return carry ? carry[c] : 0;

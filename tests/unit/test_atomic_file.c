@@ -19,7 +19,7 @@
 
 #include <cmocka.h> /* last: it defines fail() as a macro */
 
-enum call { NO_CALL, WRITE, FSYNC, RENAME };
+enum call { NO_CALL, WRITE, PWRITE, FSYNC, RENAME };
 static struct {
   enum call call;
   int countdown; /* the call of that kind which fails: 1 = the next */
@@ -45,20 +45,31 @@ ssize_t write(int fd, const void *data, size_t n) {
   return syscall(SYS_write, fd, data, fault.trickle && n ? (size_t)1 : n);
 }
 
+ssize_t pwrite(int fd, const void *data, size_t n, off_t place) {
+  if (fails(PWRITE)) return -1;
+  if (fault.trickle && n && ++fault.writes % 2) {
+    errno = EINTR;
+    return -1;
+  }
+  return syscall(SYS_pwrite64, fd, data, fault.trickle && n ? (size_t)1 : n, place);
+}
+
 int fsync(int fd) { return fails(FSYNC) ? -1 : (int)syscall(SYS_fsync, fd); }
 
 int rename(const char *from, const char *to) {
   return fails(RENAME) ? -1 : (int)syscall(SYS_renameat2, -100 /* AT_FDCWD */, from, -100, to, 0);
 }
 
+enum { PATCHED = 3 };
 static const char old_text[] = "the old file", new_text[] = "the new, longer file";
 
-/* Writes new_text in two pieces. */
+/* Writes new_text in two pieces, the first with a mistake that is put right at the end. */
 static status replace(const char *path) {
   atomic_file *f = atomic_file_create(path);
   if (!f) return last_status();
-  atomic_file_write(f, new_text, 7);
+  atomic_file_write(f, "the ???", 7);
   atomic_file_write(f, new_text + 7, strlen(new_text) - 7);
+  atomic_file_patch(f, 4, new_text + 4, PATCHED);
   return atomic_file_commit(f);
 }
 
@@ -98,7 +109,7 @@ static void test_short_and_interrupted_writes(void **state) {
   const int writes = fault.writes;
   memset(&fault, 0, sizeof fault);
   assert_int_equal(result, STATUS_OK);
-  assert_int_equal(writes, 2 * strlen(new_text));
+  assert_int_equal(writes, 2 * (strlen(new_text) + PATCHED));
   expect_file(path, new_text);
   free(path);
 }
@@ -107,7 +118,8 @@ static void test_failing_calls(void **state) {
   static const struct {
     enum call call;
     int countdown, error;
-  } cases[] = {{WRITE, 1, ENOSPC}, {WRITE, 2, EIO}, {WRITE, 2, EDQUOT}, {FSYNC, 1, EIO}, {RENAME, 1, EXDEV}};
+  } cases[] = {{WRITE, 1, ENOSPC}, {WRITE, 2, EIO}, {WRITE, 2, EDQUOT},
+               {PWRITE, 1, EIO},   {FSYNC, 1, EIO}, {RENAME, 1, EXDEV}};
   char *path = scratch_path(state, "file");
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
     for (int existing = 0; existing <= 1; existing++) {
@@ -141,13 +153,13 @@ static void test_failing_folder_sync(void **state) {
   free(path);
 }
 
-/* Killed at the second write, at the sync, and just before the rename: the old file is whole. The next writer is not
- * disturbed by what the dead one left. */
+/* Killed at the second write, at the patch, at the sync, and just before the rename: the old file is whole. The next
+ * writer is not disturbed by what the dead one left. */
 static void test_killed(void **state) {
   static const struct {
     enum call call;
     int countdown;
-  } cases[] = {{WRITE, 2}, {FSYNC, 1}, {RENAME, 1}};
+  } cases[] = {{WRITE, 2}, {PWRITE, 1}, {FSYNC, 1}, {RENAME, 1}};
   char *path = scratch_path(state, "file");
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     scratch_write(path, old_text, strlen(old_text));

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "tests/support/scratch.h"
-#include "weights/safetensors_write.h"
+#include "weights/writer.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -290,8 +290,8 @@ static void check_same(const model *a, const model *b) {
   }
 }
 
-static void test_f32_round_trip(void **state) {
-  char *path = scratch_path(state, "a.safetensors");
+static void f32_round_trip(void **state, const char *name) {
+  char *path = scratch_path(state, name);
   model a, b;
   make(&a, WORDS, 1);
   make(&b, WORDS, 2);
@@ -309,6 +309,11 @@ static void test_f32_round_trip(void **state) {
   checkpoint_close(file);
   params_free(&a.set), params_free(&b.set);
   free(path);
+}
+
+static void test_f32_round_trip(void **state) {
+  f32_round_trip(state, "a.safetensors");
+  f32_round_trip(state, "a.gguf");
 }
 
 static void test_patch_layout(void **state) {
@@ -533,13 +538,13 @@ static void test_shapes_from_files(void **state) {
   static const char *const names[] = {"p.b.0.x", "p.b.11.y", "p.b.5", "p.b.x.y", "p.b.99999999999999999999.z",
                                       "q.b.40.x"};
   char *path = scratch_path(state, "c.safetensors");
-  safetensors_writer *w = safetensors_create(path);
+  writer *w = writer_create(path, NULL);
   const int64_t dim[2] = {3, 2}, none[2] = {0, 2};
   const float values[6] = {0};
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++) safetensors_declare(w, names[i], CHECKPOINT_F32, 2, dim);
-  safetensors_declare(w, "p.empty", CHECKPOINT_F32, 2, none);
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++) safetensors_put_f32(w, names[i], values, 6);
-  assert_int_equal(safetensors_finish(w), STATUS_OK);
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) writer_declare(w, names[i], CHECKPOINT_F32, 2, dim);
+  writer_declare(w, "p.empty", CHECKPOINT_F32, 2, none);
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) writer_put_f32(w, names[i], values, 6);
+  assert_int_equal(writer_finish(w), STATUS_OK);
   checkpoint *file = opened(path);
   int64_t found[4];
   assert_int_equal(checkpoint_blocks(file, "p.", "b."), 12);
