@@ -1,5 +1,6 @@
 #include "fusion/visualrwkv.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,8 @@ static status check_picture(const visualrwkv_config *k) {
   if (k->image_size < 1 || k->image_size > MOST_PIXELS || visualrwkv_side(k) > MOST_PATCHES)
     return fail(STATUS_FORMAT, "a picture of %d pixels in patches of %d: 1 to %d pixels and at most %d patches a side",
                 k->image_size, k->tower.patch, MOST_PIXELS, MOST_PATCHES);
+  if (k->tower.class_token)
+    return fail(STATUS_UNSUPPORTED, "an image tower with a class token cannot give a captioner's grid of image tokens");
   if (k->image_grid < 1 || k->image_grid > visualrwkv_side(k))
     return fail(STATUS_FORMAT, "a picture of %d pixels in patches of %d cannot give %d x %d image tokens",
                 k->image_size, k->tower.patch, k->image_grid, k->image_grid);
@@ -217,31 +220,63 @@ tensor *visualrwkv_image_tokens(ctx *c, const visualrwkv *m, const tensor *pixel
   return linear(c, x, m->proj, NULL);
 }
 
-/* The same ids in every row of the batch. */
-static tensor *repeated(ctx *c, const visualrwkv *m, const int32_t *ids, int n, int64_t B) {
-  tensor *t = tensor_2d(c, DTYPE_I32, B, n);
-  for (int64_t b = 0; t && b < B; b++) memcpy(i32(t) + b * n, ids, (size_t)n * sizeof *ids);
-  return rwkv6_embed(c, &m->lm, t);
+/* Columns [from, to) of ids [B,T], embedded; false if there is no memory. Nothing is added for none. */
+static bool embed_columns(ctx *c, const rwkv6 *lm, const tensor *ids, int64_t from, int64_t to, tensor **parts,
+                          int *n) {
+  int64_t B = ids->dim[0], T = ids->dim[1], width = to - from;
+  if (!width) return true;
+  tensor *t = tensor_2d(c, DTYPE_I32, B, width);
+  for (int64_t b = 0; t && b < B; b++)
+    memcpy(i32(t) + b * width, i32(ids) + b * T + from, (size_t)width * sizeof(int32_t));
+  return t && (parts[(*n)++] = rwkv6_embed(c, lm, t));
+}
+
+tensor *visualrwkv_embed(ctx *c, const rwkv6 *lm, const tensor *ids, tensor *image_tokens) {
+  if (!ids || !image_tokens) return NULL;
+  int64_t B = ids->dim[0], T = ids->dim[1], at = 0;
+  while (at < T && i32(ids)[at] != PROMPT_IMAGE) at++;
+  for (int64_t b = 0; b < B; b++) assert(at < T && i32(ids)[b * T + at] == PROMPT_IMAGE);
+  tensor *parts[3];
+  int n = 0;
+  if (!embed_columns(c, lm, ids, 0, at, parts, &n)) return NULL;
+  parts[n++] = image_tokens;
+  if (!embed_columns(c, lm, ids, at + 1, T, parts, &n)) return NULL;
+  return concat_tokens(c, n, parts);
+}
+
+const scan_order *const *visualrwkv_orders(ctx *c, visualrwkv_scan scan, int n_layer, int64_t n, int64_t first,
+                                           int64_t h, int64_t w) {
+  static const scan_kind cycle[] = {SCAN_FORWARD, SCAN_REVERSE, SCAN_COLUMNS, SCAN_COLUMNS_REVERSE};
+  const int period = scan == VISUALRWKV_UNIDIRECTION ? 1 : scan == VISUALRWKV_BIDIRECTION ? 2 : 4;
+  const scan_order *kinds[4] = {NULL}; /* the first is as stored */
+  const scan_order **order = arena_alloc(c->memory, (size_t)n_layer * sizeof *order);
+  for (int i = 1; i < period; i++)
+    if (!(kinds[i] = scan_order_make(c, cycle[i], n, first, h, w))) return NULL;
+  for (int i = 0; order && i < n_layer; i++) order[i] = kinds[i % period];
+  return order;
+}
+
+/* Rows of before + picture + after + answer. */
+static tensor *prompt_rows(ctx *c, const visualrwkv *m, int64_t B, const tensor *answer) {
+  const int64_t n_answer = answer ? answer->dim[1] : 0, n = m->n_before + 1 + m->n_after;
+  tensor *ids = tensor_2d(c, DTYPE_I32, B, n + n_answer);
+  for (int64_t b = 0; ids && b < B; b++) {
+    int32_t *row = i32(ids) + b * (n + n_answer);
+    memcpy(row, m->before_ids, (size_t)m->n_before * sizeof *row);
+    row[m->n_before] = PROMPT_IMAGE;
+    memcpy(row + m->n_before + 1, m->after_ids, (size_t)m->n_after * sizeof *row);
+    if (answer) memcpy(row + n, i32(answer) + b * n_answer, (size_t)n_answer * sizeof *row);
+  }
+  return ids;
 }
 
 tensor *visualrwkv_sequence(ctx *c, const visualrwkv *m, tensor *image_tokens, const tensor *answer,
                             rwkv6_state *state) {
   if (!image_tokens) return NULL;
-  int64_t B = image_tokens->dim[0], n = m->n_before + image_tokens->dim[1] + m->n_after;
-  tensor *parts[4];
-  int n_parts = 0;
-  if (m->n_before) parts[n_parts++] = repeated(c, m, m->before_ids, m->n_before, B);
-  parts[n_parts++] = image_tokens;
-  if (m->n_after) parts[n_parts++] = repeated(c, m, m->after_ids, m->n_after, B);
-  if (answer) {
-    parts[n_parts++] = rwkv6_embed(c, &m->lm, answer);
-    n += answer->dim[1];
-  }
-  tensor *x = concat_tokens(c, n_parts, parts);
-  int g = m->config.image_grid;
-  const scan_order *backwards = scan_order_make(c, SCAN_REVERSE, n, m->n_before, g, g);
-  const scan_order **order = arena_alloc(c->memory, (size_t)m->config.lm.n_layer * sizeof *order);
-  if (!backwards || !order) return NULL;
-  for (int i = 0; i < m->config.lm.n_layer; i++) order[i] = m->config.bidirectional && i % 2 ? backwards : NULL;
-  return rwkv6_forward(c, &m->lm, x, order, state);
+  tensor *x = visualrwkv_embed(c, &m->lm, prompt_rows(c, m, image_tokens->dim[0], answer), image_tokens);
+  if (!x) return NULL;
+  const visualrwkv_scan scan = m->config.bidirectional ? VISUALRWKV_BIDIRECTION : VISUALRWKV_UNIDIRECTION;
+  const scan_order *const *order = visualrwkv_orders(c, scan, m->config.lm.n_layer, x->dim[1], m->n_before,
+                                                     m->config.image_grid, m->config.image_grid);
+  return order ? rwkv6_forward(c, &m->lm, x, order, state) : NULL;
 }

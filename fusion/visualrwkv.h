@@ -2,8 +2,8 @@
  *
  *   tokens = pool(tower(pixels)) proj^T;  sequence = emb(before) tokens emb(after) emb(answer);  logits = lm(sequence)
  *
- * The raw projected tokens stand among the raw embeddings; block 0's ln0 applies to all. With the bidirectional scan,
- * odd blocks of the language model read the image's tokens backwards.
+ * The raw projected tokens stand among the raw embeddings; block 0's ln0 applies to all. The language model's blocks
+ * may read the image's tokens in other orders than as they stand.
  *
  * A file carries everything: weights under `rwkv.`, `vit.image_model.` and `proj.`, and in its metadata (keys in
  * visualrwkv.c) the vocabulary, the prompt and what names and shapes cannot tell. */
@@ -12,10 +12,18 @@
 
 #include "data/image.h"
 #include "data/tokenizer.h"
+#include "fusion/prompt.h"
 #include "lm/rwkv6.h"
 #include "vision/rwkv_clip_image.h"
 
 #define VISUALRWKV_SYSTEM "visualrwkv"
+
+/* How the blocks of the language model read the grid of image tokens (section 5): */
+typedef enum {
+  VISUALRWKV_UNIDIRECTION,   /* all as they stand */
+  VISUALRWKV_BIDIRECTION,    /* odd ones backwards: the released v6.0 */
+  VISUALRWKV_MULTIDIRECTION, /* rows, rows backwards, columns, columns backwards, and so on */
+} visualrwkv_scan;
 
 typedef struct {
   rwkv6_config lm;
@@ -63,6 +71,12 @@ void visualrwkv_normalise(const uint8_t *rgb, size_t n, float *pixels);
 
 /* pixels f32 [B,S,S,3] -> image tokens [B,g*g,D]. *patches (may be NULL) receives the tower's tokens [B,h*w,width]. */
 tensor *visualrwkv_image_tokens(ctx *c, const visualrwkv *m, const tensor *pixels, tensor **patches);
+/* ids i32 [B,T], each row with PROMPT_IMAGE once and at the same place -> embeddings [B,T-1+n,D] with the image tokens
+ * [B,n,D] there. */
+tensor *visualrwkv_embed(ctx *c, const rwkv6 *lm, const tensor *ids, tensor *image_tokens);
+/* The scan order of every layer over a sequence of n tokens with an h x w grid of image tokens from `first` on. */
+const scan_order *const *visualrwkv_orders(ctx *c, visualrwkv_scan scan, int n_layer, int64_t n, int64_t first,
+                                           int64_t h, int64_t w);
 /* before + image + after + `answer` ids [B,T] (NULL = none) through the language model's blocks -> [B,all,D]. */
 tensor *visualrwkv_sequence(ctx *c, const visualrwkv *m, tensor *image_tokens, const tensor *answer,
                             rwkv6_state *state);

@@ -54,7 +54,8 @@ typedef struct {
 enum { SHIFT_SPANS = 5 };
 
 /* A shift: spans of channels that cover `period` channels (the model width, or the head size: then spans repeat in
- * every head). Outside the sequence or the grid is zero. `order` may be NULL. */
+ * every head). Outside the sequence or the grid is zero; tokens that follow the grid (a class token) stay themselves.
+ * `order` may be NULL. */
 typedef struct {
   int period, n_spans;
   int h, w; /* the grid, for SHIFT_GRID */

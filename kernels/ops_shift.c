@@ -25,6 +25,7 @@ enum { FROM_NOTHING = -1, FROM_CARRY = -2 }; /* as cpu.h's shift_rows reads them
 /* The token that span g reads at token t; FROM_CARRY just before the first step. */
 static int32_t source_token(const shift_plan *plan, const shift_span *g, int64_t t, int64_t T) {
   if (g->source == SHIFT_SELF) return (int32_t)t;
+  if (g->source == SHIFT_GRID && t >= (int64_t)plan->h * plan->w) return (int32_t)t;
   if (g->source == SHIFT_GRID) {
     int64_t x = t % plan->w + g->dx, y = t / plan->w + g->dy;
     bool inside = x >= 0 && x < plan->w && y >= 0 && y < plan->h;
@@ -75,7 +76,7 @@ tensor *shift(ctx *c, tensor *x, const shift_plan *plan, tensor *carry) {
   for (size_t i = 0; i < entries; i++) s.inverse[i] = FROM_NOTHING;
   for (int g = 0; g < plan->n_spans; g++) {
     const shift_span *span = &plan->span[g];
-    assert(span->source != SHIFT_GRID || (int64_t)plan->h * plan->w == T);
+    assert(span->source != SHIFT_GRID || (int64_t)plan->h * plan->w <= T);
     s.c0[g] = span->c0;
     s.c1[g] = span->c1;
     for (int64_t t = 0; t < T; t++) {

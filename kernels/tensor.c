@@ -82,6 +82,7 @@ ctx *ctx_new(void) {
     free(c);
     return NULL;
   }
+  if (c) c->block = -1;
   return c;
 }
 
@@ -164,7 +165,14 @@ tensor *tensor_view(ctx *c, tensor *t, int n_dims, const int64_t *dim) {
 
 tensor *block_room(ctx *c, const tensor *x) { return c->recording || !x ? NULL : tensor_like(c, x); }
 
+arena_mark block_begin(ctx *c, int block) {
+  c->block = block;
+  return arena_here(c->memory);
+}
+
 tensor *block_end(ctx *c, tensor *x, tensor *room, arena_mark mark) {
+  seen(c, "out", x);
+  c->block = -1;
   if (!room || !x) return x;
   memcpy(room->data, x->data, (size_t)tensor_count(x) * sizeof(float));
   arena_release(c->memory, mark);

@@ -56,13 +56,25 @@ typedef struct {
   void *saved;
 } tape_entry;
 
+/* Is shown what models compute, by name; `block` is -1 outside of blocks. It may look, not change. */
+typedef void (*observe_fn)(void *user, int block, const char *name, const tensor *t);
+
 struct ctx {
   arena *memory;
   bool recording;
   bool failed; /* memory ran out during backward */
   tape_entry *tape;
   size_t n_tape, cap_tape;
+  observe_fn observe; /* NULL: nobody looks */
+  void *observer;
+  int block; /* that is being computed */
 };
+
+/* Names an intermediate result for whoever observes: `tensor *r = seen(c, "att.r", linear(...))`. */
+static inline tensor *seen(ctx *c, const char *name, tensor *t) {
+  if (c->observe && t) c->observe(c->observer, c->block, name, t);
+  return t;
+}
 
 ctx *ctx_new(void); /* also opens BLAS; NULL with a sentence on failure */
 void ctx_free(ctx *c);
@@ -84,12 +96,13 @@ tensor *tensor_wrap(ctx *c, dtype type, void *data, int n_dims, const int64_t *d
 /* A model's blocks run one after another on tokens of one shape. Without recording, nothing of a block but its result
  * is kept, so that memory does not grow with depth:
  *   tensor *room = block_room(c, x);
- *   for (each block) {
- *     arena_mark mark = arena_here(c->memory);
+ *   for (each block i) {
+ *     arena_mark mark = block_begin(c, i);
  *     x = block_end(c, forward(c, x), room, mark);
  *   }
- * While recording, room is NULL and everything stays until backward has run. */
+ * While recording, room is NULL and everything stays until backward has run. An observer sees each block's "out". */
 tensor *block_room(ctx *c, const tensor *x);
+arena_mark block_begin(ctx *c, int block);
 tensor *block_end(ctx *c, tensor *x, tensor *room, arena_mark mark);
 
 /* For operators: if the context records and `any` input wants a gradient, marks y so and notes the backward step with a

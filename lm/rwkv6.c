@@ -1,8 +1,11 @@
 #include "lm/rwkv6.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "kernels/half.h"
 
 #define LN_EPS 1e-5f
 #define LN_X_EPS 64e-5f /* whatever the head size is */
@@ -56,6 +59,10 @@ static const param_spec rows[] = {
 /* clang-format on */
 enum { ROWS = sizeof rows / sizeof *rows };
 
+static const param_spec start_row = {
+    "blocks.%d.att.time_state", offsetof(rwkv6_block, start), {-H, -N, -N}, PARAM_STATE, init_constant, 0, 0,
+    LAYOUT_TRANSPOSED};
+
 status rwkv6_config_check(const rwkv6_config *k) {
   const int sizes[] = {k->n_layer, k->n_embd, k->dim_ffn, k->head_size, k->vocab_size, k->rank_mix, k->rank_decay};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
@@ -66,19 +73,28 @@ status rwkv6_config_check(const rwkv6_config *k) {
   return STATUS_OK;
 }
 
+/* Declares a table: what is outside blocks, then every block. */
+static status declare(rwkv6 *m, const char *prefix, const param_spec *table, size_t n, param_set *set) {
+  const rwkv6_config *k = &m->config;
+  const int64_t sizes[SIZES] = {
+      [V] = k->vocab_size, [D] = k->n_embd,          [F] = k->dim_ffn,    [H] = k->n_embd / k->head_size,
+      [N] = k->head_size,  [MIX5] = 5 * k->rank_mix, [MIX] = k->rank_mix, [DECAY] = k->rank_decay};
+  status s = params_declare(set, prefix, table, n, -1, k->n_layer, sizes, m);
+  for (int i = 0; !s && i < k->n_layer; i++)
+    s = params_declare(set, prefix, table, n, i, k->n_layer, sizes, &m->block[i]);
+  return s;
+}
+
 status rwkv6_new(rwkv6 *m, const rwkv6_config *config, const char *prefix, param_set *set) {
   *m = (rwkv6){.config = *config};
   status s = rwkv6_config_check(config);
   if (s) return s;
   if (!(m->block = mem_zero((size_t)config->n_layer, sizeof *m->block))) return STATUS_MEMORY;
-  const int64_t sizes[SIZES] = {[V] = config->vocab_size, [D] = config->n_embd,
-                                [F] = config->dim_ffn,    [H] = config->n_embd / config->head_size,
-                                [N] = config->head_size,  [MIX5] = 5 * config->rank_mix,
-                                [MIX] = config->rank_mix, [DECAY] = config->rank_decay};
-  s = params_declare(set, prefix, rows, ROWS, -1, config->n_layer, sizes, m);
-  for (int i = 0; !s && i < config->n_layer; i++)
-    s = params_declare(set, prefix, rows, ROWS, i, config->n_layer, sizes, &m->block[i]);
-  return s;
+  return declare(m, prefix, rows, ROWS, set);
+}
+
+status rwkv6_declare_start(rwkv6 *m, const char *prefix, param_set *set) {
+  return declare(m, prefix, &start_row, 1, set);
 }
 
 void rwkv6_free(rwkv6 *m) {
@@ -150,7 +166,17 @@ void rwkv6_state_copy_row(rwkv6_state *to, int to_row, const rwkv6_state *from, 
     }
 }
 
-static rwkv6_carry state_layer(ctx *c, const rwkv6_state *s, int layer) {
+void rwkv6_state_start(rwkv6_state *s, const rwkv6 *m) {
+  memset(s->memory, 0, rwkv6_state_size(s) * sizeof *s->memory);
+  for (int layer = 0; layer < s->n_layer; layer++) {
+    size_t n;
+    float *wkv = state_part(s, layer, 2, &n);
+    const tensor *start = m->block[layer].start;
+    for (int b = 0; start && b < s->batch; b++) memcpy(wkv + (size_t)b * n, start->data, n * sizeof *wkv);
+  }
+}
+
+rwkv6_carry rwkv6_state_layer(ctx *c, const rwkv6_state *s, int layer) {
   size_t n;
   const int64_t B = s->batch, wkv[4] = {B, s->heads, s->head_size, s->head_size};
   return (rwkv6_carry){.att_x = tensor_wrap(c, DTYPE_F32, state_part(s, layer, 0, &n), 2, (int64_t[]){B, s->n_embd}),
@@ -167,22 +193,45 @@ static void keep_last(tensor *carry, const tensor *z, const scan_order *order) {
 
 /* --- forward ------------------------------------------------------------------------------------------------------ */
 
-static tensor *block_forward(ctx *c, const rwkv6 *m, int i, tensor *x, const scan_order *order, rwkv6_carry *carry) {
+/* ln0(x) as the nearest bf16 values. In float64, since a value beside the middle of two would fall to either side with
+ * the last bit of its sum, and 1/256 of it is more than all other rounding. */
+static tensor *rounded_ln0(ctx *c, const tensor *x, const rwkv6_block *p) {
+  assert(!c->recording);
+  tensor *y = x ? tensor_like(c, x) : NULL;
+  int64_t width = x ? tensor_last(x) : 0, n = y ? tensor_count(y) : 0;
+  for (int64_t row = 0; row < n; row += width) {
+    const float *in = f32(x) + row;
+    double mean = 0, variance = 0;
+    for (int64_t d = 0; d < width; d++) mean += (double)in[d] / (double)width;
+    for (int64_t d = 0; d < width; d++) variance += (in[d] - mean) * (in[d] - mean) / (double)width;
+    const double scale = 1 / sqrt(variance + (double)LN_EPS);
+    for (int64_t d = 0; d < width; d++) {
+      float value = (float)((in[d] - mean) * scale * f32(p->ln0_weight)[d] + f32(p->ln0_bias)[d]);
+      f32(y)[row + d] = bf16_to_f32(f32_to_bf16(value));
+    }
+  }
+  return y;
+}
+
+/* `carry` is where the sequence starts; with `keep` also where it ends. */
+static tensor *block_forward(ctx *c, const rwkv6 *m, int i, tensor *x, const scan_order *order,
+                             const rwkv6_carry *carry, bool keep) {
   const rwkv6_block *p = &m->block[i];
   const shift_plan plan = shift_previous(m->config.n_embd, order);
   const wkv6_opt opt = {.heads = m->config.n_embd / m->config.head_size, .direction = WKV_FORWARD, .order = order};
-  if (i == 0) x = layer_norm(c, x, p->ln0_weight, p->ln0_bias, LN_EPS);
+  if (i == 0) x = m->ln0_bf16 ? rounded_ln0(c, x, p) : layer_norm(c, x, p->ln0_weight, p->ln0_bias, LN_EPS);
+  if (i == 0) seen(c, "ln0", x);
 
   tensor *state = NULL;
-  tensor *z = layer_norm(c, x, p->ln1_weight, p->ln1_bias, LN_EPS);
-  x = add(c, x, rwkv6_time_mix(c, &p->att, z, &plan, &opt, LN_X_EPS, carry, carry ? &state : NULL));
-  if (carry && z && state) {
+  tensor *z = seen(c, "ln1", layer_norm(c, x, p->ln1_weight, p->ln1_bias, LN_EPS));
+  x = add(c, x, rwkv6_time_mix(c, &p->att, z, &plan, &opt, LN_X_EPS, carry, keep ? &state : NULL));
+  if (keep && z && state) {
     keep_last(carry->att_x, z, order);
     memcpy(carry->wkv->data, state->data, (size_t)tensor_count(state) * sizeof(float));
   }
-  z = layer_norm(c, x, p->ln2_weight, p->ln2_bias, LN_EPS);
+  z = seen(c, "ln2", layer_norm(c, x, p->ln2_weight, p->ln2_bias, LN_EPS));
   x = add(c, x, rwkv6_channel_mix(c, &p->ffn, z, &plan, MIX_TOWARD, carry));
-  if (carry && z) keep_last(carry->ffn_x, z, order);
+  if (keep && z) keep_last(carry->ffn_x, z, order);
   return x;
 }
 
@@ -190,11 +239,11 @@ tensor *rwkv6_forward(ctx *c, const rwkv6 *m, tensor *x, const scan_order *const
   assert(!state || !x || (!c->recording && state->batch == x->dim[0]));
   tensor *room = block_room(c, x);
   for (int i = 0; x && i < m->config.n_layer; i++) {
-    arena_mark mark = arena_here(c->memory);
-    rwkv6_carry carry;
-    if (state) carry = state_layer(c, state, i);
+    arena_mark mark = block_begin(c, i);
+    rwkv6_carry carry = {.wkv = m->block[i].start};
+    if (state) carry = rwkv6_state_layer(c, state, i);
     if (state && (!carry.att_x || !carry.ffn_x || !carry.wkv)) return NULL; /* NULL would mean a zero start */
-    x = block_end(c, block_forward(c, m, i, x, order ? order[i] : NULL, state ? &carry : NULL), room, mark);
+    x = block_end(c, block_forward(c, m, i, x, order ? order[i] : NULL, &carry, state != NULL), room, mark);
   }
   return x;
 }
@@ -202,5 +251,6 @@ tensor *rwkv6_forward(ctx *c, const rwkv6 *m, tensor *x, const scan_order *const
 tensor *rwkv6_embed(ctx *c, const rwkv6 *m, const tensor *ids) { return embedding(c, ids, m->emb); }
 
 tensor *rwkv6_logits(ctx *c, const rwkv6 *m, tensor *x) {
-  return linear(c, layer_norm(c, x, m->ln_out_weight, m->ln_out_bias, LN_EPS), m->head, NULL);
+  x = seen(c, "ln_out", layer_norm(c, x, m->ln_out_weight, m->ln_out_bias, LN_EPS));
+  return linear(c, x, m->head, NULL);
 }

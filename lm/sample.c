@@ -41,19 +41,25 @@ static float cut_of(const float *p, int n, const sample_options *o, float *sorte
   return cut;
 }
 
+double sample_weights(const float *logits, int n, const sample_options *o, float *p, float *scratch) {
+  const bool greedy = !(o->temperature > 0);
+  const double total = log_sum_exp(logits, n), power = greedy ? 1 : 1 / (double)o->temperature;
+  for (int i = 0; i < n; i++) p[i] = (float)exp(logits[i] - total);
+  double sum = 0, top = p[largest(logits, n)]; /* powers of the ratio to it do not vanish at low temperatures */
+  float cut = greedy ? (float)top : cut_of(p, n, o, scratch);
+  for (int i = 0; i < n; i++) {
+    p[i] = p[i] < cut ? 0 : (float)pow(p[i] / top, power);
+    sum += p[i];
+  }
+  return sum;
+}
+
 int32_t sample_token(const float *logits, int n, const sample_options *o, rng *random, float *scratch,
                      double *log_probability) {
-  double total = log_sum_exp(logits, n);
   int chosen = largest(logits, n);
   if (o->temperature > 0) {
     float *p = scratch;
-    for (int i = 0; i < n; i++) p[i] = (float)exp(logits[i] - total);
-    float cut = cut_of(p, n, o, scratch + n);
-    double sum = 0, top = p[chosen]; /* powers of the ratio to it do not vanish at low temperatures */
-    for (int i = 0; i < n; i++) {
-      p[i] = p[i] < cut ? 0 : (float)pow(p[i] / top, 1 / (double)o->temperature);
-      sum += p[i];
-    }
+    double sum = sample_weights(logits, n, o, p, scratch + n);
     double at = rng_uniform(random) * sum;
     for (int i = 0; i < n && sum > 0; i++) {
       if (p[i] <= 0) continue;
@@ -61,6 +67,37 @@ int32_t sample_token(const float *logits, int n, const sample_options *o, rng *r
       if ((at -= p[i]) < 0) break;
     }
   }
-  if (log_probability) *log_probability = logits[chosen] - total;
+  if (log_probability) *log_probability = logits[chosen] - log_sum_exp(logits, n);
   return chosen;
+}
+
+/* --- repetition --------------------------------------------------------------------------------------------------- */
+
+status spoken_new(spoken *s, int n) {
+  *s = (spoken){.n = n, .count = mem_alloc((size_t)n, sizeof *s->count)};
+  for (int i = 0; s->count && i < n; i++) s->count[i] = -1;
+  return s->count ? STATUS_OK : STATUS_MEMORY;
+}
+
+void spoken_free(spoken *s) {
+  free(s->count);
+  s->count = NULL;
+}
+
+void spoken_penalise(const spoken *s, const penalty_options *o, float *logits) {
+  for (int i = 0; i < s->n; i++)
+    if (s->count[i] >= 0) logits[i] -= o->presence + s->count[i] * o->frequency;
+}
+
+void spoken_add(spoken *s, const penalty_options *o, int32_t id, float weight) {
+  for (int i = 0; i < s->n; i++)
+    if (s->count[i] > 0) s->count[i] *= o->decay;
+  s->count[id] = (s->count[id] < 0 ? 0 : s->count[id]) + weight;
+}
+
+float spoken_weight(const char *text, size_t n) {
+  static const char uncounted[] = " \t0123456789";
+  for (size_t at = 0; at + n < sizeof uncounted; at++)
+    if (!memcmp(uncounted + at, text, n)) return 0;
+  return 1;
 }

@@ -12,6 +12,7 @@
 #include "data/vocabulary.h"
 #include "train/caption_batch.h"
 #include "train/optimizer.h"
+#include "train/schedule.h"
 
 caption_train_options caption_train_defaults(void) {
   return (caption_train_options){
@@ -228,7 +229,7 @@ static char *path_in(const char *out, const char *name) {
 }
 
 static status save_model(const trainer *t) {
-  char *path = path_in(t->o.out, "captioner.safetensors");
+  char *path = path_in(t->o.out, "captioner.gguf");
   if (!path) return STATUS_MEMORY;
   const status s = save(t, path, (params_file){.type = CHECKPOINT_F16});
   free(path);

@@ -3,7 +3,7 @@
  *
  * A run is a pure function of its options, the object pack and the thread count. It keeps two files in `out`:
  * checkpoint.safetensors (weights, optimizer, position: written every `save_every` steps to a temporary name, synced,
- * renamed; a kill costs at most the work since) and captioner.safetensors (16-bit, the model for use). */
+ * renamed; a kill costs at most the work since) and captioner.gguf (16-bit, the model for use). */
 #ifndef LINNET_TRAIN_CAPTION_TRAIN_H
 #define LINNET_TRAIN_CAPTION_TRAIN_H
 

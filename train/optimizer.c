@@ -15,6 +15,7 @@ const recipe recipe_rwkv6 = {{
     [PARAM_NORM] = {1, false},
     [PARAM_BIAS] = {1, false},
     [PARAM_POSITION] = {1, false},
+    [PARAM_STATE] = {1, true},
 }};
 
 status adamw_new(adamw *o, param_set *set, const adamw_options *options) {
@@ -52,12 +53,4 @@ status adamw_step(adamw *o, double rate, double *norm) {
 void adamw_buffers(const adamw *o, param_buffer buffers[ADAMW_BUFFERS]) {
   buffers[0] = (param_buffer){"optimizer.first.", o->first};
   buffers[1] = (param_buffer){"optimizer.second.", o->second};
-}
-
-double schedule_cosine(int64_t step, int64_t warmup, int64_t steps, double peak, double final) {
-  if (step < warmup) return peak * (double)(step + 1) / (double)warmup;
-  double span = (double)(steps > warmup ? steps - warmup : 1);
-  double progress = (double)(step - warmup) / span;
-  if (progress > 1) progress = 1;
-  return final + (peak - final) * 0.5 * (1 + cos(3.141592653589793 * progress));
 }

@@ -1,5 +1,4 @@
-/* AdamW over a parameter set, with the parameters' classes as its groups, and the learning-rate schedule.
- * Spec operators 6.3 and 6.4, language-models 5.2. */
+/* AdamW over a parameter set, with the parameters' classes as its groups. Spec operators 6.3, language-models 5.2. */
 #ifndef LINNET_TRAIN_OPTIMIZER_H
 #define LINNET_TRAIN_OPTIMIZER_H
 
@@ -13,7 +12,8 @@ typedef struct {
 typedef struct {
   recipe_row of[PARAM_CLASSES];
 } recipe;
-/* RWKV-6's: matrices and embeddings decay, the recurrence's decay learns at twice the rate. */
+/* RWKV-6's layerwise groups: matrices, embeddings and trained states decay, the recurrence's decay learns at twice the
+ * rate. */
 extern const recipe recipe_rwkv6;
 
 typedef struct {
@@ -37,8 +37,5 @@ status adamw_step(adamw *o, double rate, double *norm);
 /* The moments as buffers to be written beside the parameters (params_save) and read back. */
 enum { ADAMW_BUFFERS = 2 };
 void adamw_buffers(const adamw *o, param_buffer buffers[ADAMW_BUFFERS]);
-
-/* Linear warm-up over `warmup` steps, then half a cosine from `peak` to `final` at `steps`. `step` is 0-based. */
-double schedule_cosine(int64_t step, int64_t warmup, int64_t steps, double peak, double final);
 
 #endif

@@ -1,5 +1,6 @@
 #include "vision/rwkv_clip_image.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,6 +55,8 @@ static const param_spec rows[] = {
 };
 /* clang-format on */
 enum { ROWS = sizeof rows / sizeof *rows };
+static const param_spec class_row = {
+    "cls_token", offsetof(image_tower, class_token), {1, 1, -D}, PARAM_POSITION, init_constant, 0, 0, 0};
 
 status image_tower_config_check(const image_tower_config *k) {
   const int sizes[] = {k->depth,  k->width,  k->hidden,   k->head_size, k->patch,
@@ -80,6 +83,8 @@ status image_tower_config_read(image_tower_config *config, const checkpoint *fil
   if ((int64_t)side * side != pos[1])
     return fail(STATUS_UNSUPPORTED, "%s: the position table of %lld entries is not square", checkpoint_path(file),
                 (long long)pos[1]);
+  char class_token[CHECKPOINT_NAME_MAX];
+  snprintf(class_token, sizeof class_token, "%scls_token", prefix);
   *config = (image_tower_config){
       .depth = checkpoint_blocks(file, prefix, "layers."),
       .width = (int)pos[2],
@@ -90,6 +95,7 @@ status image_tower_config_read(image_tower_config *config, const checkpoint *fil
       .grid_w = side,
       .rank_mix = (int)w2[1],
       .rank_decay = (int)decay[1],
+      .class_token = checkpoint_find(file, class_token) != NULL,
   };
   return image_tower_config_check(config) ? fail_within("%s", checkpoint_path(file)) : STATUS_OK;
 }
@@ -111,6 +117,7 @@ status image_tower_new(image_tower *m, const image_tower_config *config, const c
       [PATCH] = config->patch,
   };
   s = params_declare(set, prefix, rows, ROWS, -1, config->depth, sizes, m);
+  if (!s && config->class_token) s = params_declare(set, prefix, &class_row, 1, -1, config->depth, sizes, m);
   for (int i = 0; !s && i < config->depth; i++)
     s = params_declare(set, prefix, rows, ROWS, i, config->depth, sizes, &m->block[i]);
   return s;
@@ -123,6 +130,12 @@ void image_tower_free(image_tower *m) {
 
 /* --- forward ------------------------------------------------------------------------------------------------------ */
 
+void image_tower_normalise(const uint8_t *rgb, size_t n, float *pixels) {
+  static const float mean[] = {0.48145466f, 0.4578275f, 0.40821073f},
+                     deviation[] = {0.26862954f, 0.26130258f, 0.27577711f};
+  for (size_t i = 0; i < n; i++) pixels[i] = ((float)rgb[i] / 255 - mean[i % 3]) / deviation[i % 3];
+}
+
 /* The position table for a grid of h x w: as stored, or resized. */
 static tensor *positions(ctx *c, const image_tower *m, int h, int w) {
   const image_tower_config *k = &m->config;
@@ -134,32 +147,53 @@ static tensor *positions(ctx *c, const image_tower *m, int h, int w) {
   return tensor_view(c, table, 2, (int64_t[]){(int64_t)h * w, k->width});
 }
 
+/* The class token at the end of every row of x [B,T,D]. */
+static tensor *append_class(ctx *c, const image_tower *m, tensor *x) {
+  tensor *first = x ? tensor_2d(c, DTYPE_I32, x->dim[0], 1) : NULL;
+  if (!first) return NULL;
+  memset(first->data, 0, (size_t)x->dim[0] * sizeof(int32_t));
+  tensor *token = embedding(c, first, tensor_view(c, m->class_token, 2, (int64_t[]){1, m->config.width}));
+  return concat_tokens(c, 2, (tensor *const[]){x, token});
+}
+
 static tensor *block_forward(ctx *c, const image_tower *m, int i, tensor *x, const shift_plan *plan,
                              const scan_order *order) {
   const image_tower_block *p = &m->block[i];
   const wkv6_opt opt = {.heads = m->config.width / m->config.head_size, .direction = WKV_BOTH, .order = order};
-  if (i == 0) x = layer_norm(c, x, p->ln0_weight, p->ln0_bias, EPS);
-  tensor *z = layer_norm(c, x, p->ln1_weight, p->ln1_bias, EPS);
+  if (i == 0) x = seen(c, "ln0", layer_norm(c, x, p->ln0_weight, p->ln0_bias, EPS));
+  tensor *z = seen(c, "ln1", layer_norm(c, x, p->ln1_weight, p->ln1_bias, EPS));
   x = add(c, x, rwkv6_time_mix(c, &p->att, z, plan, &opt, EPS, NULL, NULL));
-  z = layer_norm(c, x, p->ln2_weight, p->ln2_bias, EPS);
+  z = seen(c, "ln2", layer_norm(c, x, p->ln2_weight, p->ln2_bias, EPS));
   return add(c, x, rwkv6_channel_mix(c, &p->ffn, z, plan, MIX_KEEP, NULL));
 }
 
 tensor *image_tower_tokens(ctx *c, const image_tower *m, const tensor *pixels, int *h, int *w) {
   const image_tower_config *k = &m->config;
-  tensor *x = patch_embed(c, pixels, m->patch_weight, m->patch_bias, k->patch);
+  tensor *x = seen(c, "patch_embed", patch_embed(c, pixels, m->patch_weight, m->patch_bias, k->patch));
   if (!x) return NULL;
   *h = (int)x->dim[1];
   *w = (int)x->dim[2];
   int64_t tokens = (int64_t)*h * *w;
   x = add(c, tensor_view(c, x, 3, (int64_t[]){x->dim[0], tokens, k->width}), positions(c, m, *h, *w));
+  if (m->class_token) {
+    x = append_class(c, m, x);
+    tokens++;
+  }
   const shift_plan plan = shift_quarters(k->head_size, *h, *w);
   const scan_order *columns = scan_order_make(c, SCAN_COLUMNS, tokens, 0, *h, *w);
   tensor *room = block_room(c, x);
   if (!columns) return NULL;
   for (int i = 0; x && i < k->depth; i++) {
-    arena_mark mark = arena_here(c->memory);
+    arena_mark mark = block_begin(c, i);
     x = block_end(c, block_forward(c, m, i, x, &plan, k->alternate_scan && i % 2 ? columns : NULL), room, mark);
   }
-  return layer_norm(c, x, m->ln1_weight, m->ln1_bias, EPS);
+  return seen(c, "ln_out", layer_norm(c, x, m->ln1_weight, m->ln1_bias, EPS));
+}
+
+tensor *image_tower_pool(ctx *c, const image_tower *m, tensor *tokens) {
+  if (!tokens || !m->class_token) return mean_tokens(c, tokens);
+  int64_t B = tokens->dim[0], T = tokens->dim[1];
+  int32_t *last = arena_alloc(c->memory, (size_t)B * sizeof *last);
+  for (int64_t b = 0; last && b < B; b++) last[b] = (int32_t)((b + 1) * T - 1);
+  return last ? gather_rows(c, tokens, B, last) : NULL;
 }

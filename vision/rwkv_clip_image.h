@@ -3,6 +3,7 @@
  *
  *   x = patches + pos;  block 0: x = ln0(x);  per block: x += att(ln1(x)); x += ffn(ln2(x));  tokens = ln1(x)
  *
+ * A file may hold a class token: it follows the patches, the shift leaves it where it is, and the recurrence reads it.
  * Our own towers may alternate the scan by layer (rows, then columns), which the published tower does not. */
 #ifndef LINNET_VISION_RWKV_CLIP_IMAGE_H
 #define LINNET_VISION_RWKV_CLIP_IMAGE_H
@@ -14,6 +15,7 @@ typedef struct {
   int depth, width, hidden, head_size, patch;
   int grid_h, grid_w; /* of the stored position table */
   int rank_mix, rank_decay;
+  bool class_token;    /* after the patches; it is then the picture's embedding */
   bool alternate_scan; /* odd layers read column by column; not in names or shapes: metadata */
 } image_tower_config;
 
@@ -27,6 +29,7 @@ typedef struct {
 typedef struct {
   image_tower_config config;
   tensor *pos_embed, *patch_weight, *patch_bias, *ln1_weight, *ln1_bias;
+  tensor *class_token; /* [1,1,D], or NULL */
   image_tower_block *block;
 } image_tower;
 
@@ -36,7 +39,12 @@ status image_tower_config_read(image_tower_config *config, const checkpoint *fil
 status image_tower_new(image_tower *m, const image_tower_config *config, const char *prefix, param_set *set);
 void image_tower_free(image_tower *m);
 
-/* pixels f32 [B,H,W,3], normalised -> tokens [B,h*w,width], row-major; *h = ceil(H/patch) and *w receive the grid. */
+/* n values of RGB pixels as CLIP's published preprocessing normalises them (spec rwkv-clip 8). */
+void image_tower_normalise(const uint8_t *rgb, size_t n, float *pixels);
+/* pixels f32 [B,H,W,3], normalised -> tokens [B,h*w,width], row-major, then the class token if there is one;
+ * *h = ceil(H/patch) and *w receive the grid. */
 tensor *image_tower_tokens(ctx *c, const image_tower *m, const tensor *pixels, int *h, int *w);
+/* The picture's embedding, not normalised: the mean of those tokens, or their class token. -> [B,width] */
+tensor *image_tower_pool(ctx *c, const image_tower *m, tensor *tokens);
 
 #endif

@@ -63,7 +63,7 @@ static place place_new(void **state, const char *folder) {
   p.out = scratch_path(state, folder);
   snprintf(name, sizeof name, "%s/checkpoint.safetensors", folder);
   p.checkpoint = scratch_path(state, name);
-  snprintf(name, sizeof name, "%s/captioner.safetensors", folder);
+  snprintf(name, sizeof name, "%s/captioner.gguf", folder);
   p.model = scratch_path(state, name);
   return p;
 }

@@ -1,6 +1,5 @@
 /* The RWKV-6 kernels of every instruction set against a float64 loop that follows the definition (spec operators 2.3,
- * language-models 4.2), that loop against finite differences, and both against the reference data in tests/goldens. */
-#include "tests/support/golden.h"
+ * language-models 4.2), and that loop against finite differences. */
 #include "tests/support/kernel_check.h"
 
 #include "kernels/base.h"
@@ -304,107 +303,6 @@ static void test_definition_against_differences(void **state) {
   }
 }
 
-/* --- reference data ----------------------------------------------------------------------------------------------- */
-
-/* The tensor prefix+name with its 3 or 4 sizes; NULL where the file has none. */
-static const float *tensor_of(const golden *g, const char *prefix, const char *name, int64_t dims[8]) {
-  char full[64];
-  int64_t unused[8];
-  int n_dims;
-  snprintf(full, sizeof full, "%s%s", prefix, name);
-  return golden_get(g, full, "F32", &n_dims, dims ? dims : unused);
-}
-
-static void check_golden(const char *what, const float *got, const float *want, size_t n, double tolerance) {
-  double *wide = zeros64(n);
-  assert_non_null(want);
-  for (size_t i = 0; i < n; i++) wide[i] = (double)want[i];
-  check_l2(what, got, wide, n, tolerance, 0.0);
-  free(wide);
-}
-
-static wkv6_args golden_args(const golden *g, const char *prefix, size_t N) {
-  int64_t dims[8];
-  wkv6_args a = {.r = tensor_of(g, prefix, "r", dims)};
-  assert_non_null(a.r);
-  a.B = (size_t)dims[0], a.T = (size_t)dims[1], a.H = (size_t)dims[2] / N, a.N = N;
-  a.k = tensor_of(g, prefix, "k", NULL), a.v = tensor_of(g, prefix, "v", NULL);
-  a.w = tensor_of(g, prefix, "w", NULL), a.u = tensor_of(g, prefix, "u", NULL);
-  a.w_stride = channels(&a), a.s0_stride = states(&a) / a.B;
-  assert_true(a.k && a.v && a.w && a.u);
-  return a;
-}
-
-static void golden_rwkv6(const cpu_kernels *k) {
-  golden *g = golden_open("tests/goldens/rwkv6/kernel/io.safetensors");
-  assert_non_null(g);
-  int64_t dims[8];
-  assert_non_null(tensor_of(g, "", "sT", dims));
-  wkv6_args a = golden_args(g, "", (size_t)dims[3]);
-  const float *gy = tensor_of(g, "", "gy", NULL);
-  for (int with_state = 0; with_state < 2; with_state++) {
-    const char *prefix = with_state ? "s_" : "";
-    const float *gsT = with_state ? tensor_of(g, "s_", "gsT", NULL) : NULL;
-    a.s0 = with_state ? tensor_of(g, "s_", "s0", NULL) : NULL;
-    float *y = guarded(tokens(&a)), *sT = guarded(states(&a)), *gr = guarded(tokens(&a)), *gk = guarded(tokens(&a));
-    float *gv = guarded(tokens(&a)), *gw = guarded(tokens(&a)), *gu = guarded_fill(channels(&a), 0.0f);
-    float *gs0 = guarded(states(&a));
-    assert_true(k->wkv6_forward(&a, y, false, sT));
-    check_golden("y", y, tensor_of(g, prefix, "y", NULL), tokens(&a), 1e-5);
-    check_golden("sT", sT, tensor_of(g, prefix, "sT", NULL), states(&a), 1e-5);
-    assert_true(k->wkv6_backward(&a, gy, gsT, false, gr, gk, gv, gw, gu, gs0));
-    check_golden("gr", gr, tensor_of(g, prefix, "grad_r", NULL), tokens(&a), 1e-4);
-    check_golden("gk", gk, tensor_of(g, prefix, "grad_k", NULL), tokens(&a), 1e-4);
-    check_golden("gv", gv, tensor_of(g, prefix, "grad_v", NULL), tokens(&a), 1e-4);
-    check_golden("gw", gw, tensor_of(g, prefix, "grad_w", NULL), tokens(&a), 1e-3);
-    check_golden("gu", gu, tensor_of(g, prefix, "grad_u", NULL), channels(&a), 1e-4);
-    if (with_state) check_golden("gs0", gs0, tensor_of(g, prefix, "grad_s0", NULL), states(&a), 1e-4);
-    float *all[] = {y, sT, gr, gk, gv, gw, gu, gs0};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) guarded_free(all[i]);
-  }
-  golden_close(g);
-}
-
-static void test_golden_rwkv6(void **state) {
-  (void)state;
-  for_each_variant(golden_rwkv6);
-}
-
-/* Both directions: onward with the bonus, then reversed without it, added to the same results. */
-static void golden_bidirectional(const cpu_kernels *k) {
-  golden *g = golden_open("tests/goldens/vrwkv6/op-wkv6-bidir/io.safetensors");
-  assert_non_null(g);
-  const char *groups[] = {"t1.", "t2.", "t6.", "t12."};
-  for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
-    const char *prefix = groups[i];
-    const wkv6_args onward = golden_args(g, prefix, 64);
-    wkv6_args back = onward;
-    back.reverse = true, back.u = NULL;
-    const size_t n = tokens(&onward);
-    const float *gy = tensor_of(g, prefix, "gy", NULL), *want = tensor_of(g, prefix, "y", NULL);
-    assert_true(gy && want);
-    float *y = guarded(n), *gr = guarded(n), *gk = guarded(n), *gv = guarded(n), *gw = guarded(n);
-    float *gu = guarded_fill(channels(&onward), 0.0f);
-    assert_true(k->wkv6_forward(&onward, y, false, NULL) && k->wkv6_forward(&back, y, true, NULL));
-    for (size_t j = 0; j < n; j++) assert_true(fabsf(y[j] - want[j]) <= 1e-3f);
-    assert_true(k->wkv6_backward(&onward, gy, NULL, false, gr, gk, gv, gw, gu, NULL));
-    assert_true(k->wkv6_backward(&back, gy, NULL, true, gr, gk, gv, gw, NULL, NULL));
-    check_golden("gr", gr, tensor_of(g, prefix, "gr", NULL), n, 1e-4);
-    check_golden("gk", gk, tensor_of(g, prefix, "gk", NULL), n, 1e-4);
-    check_golden("gv", gv, tensor_of(g, prefix, "gv", NULL), n, 1e-4);
-    check_golden("gw", gw, tensor_of(g, prefix, "gw", NULL), n, 1e-4);
-    check_golden("gu", gu, tensor_of(g, prefix, "gu", NULL), channels(&onward), 1e-4);
-    float *all[] = {y, gr, gk, gv, gw, gu};
-    for (size_t j = 0; j < sizeof all / sizeof *all; j++) guarded_free(all[j]);
-  }
-  golden_close(g);
-}
-
-static void test_golden_bidirectional(void **state) {
-  (void)state;
-  for_each_variant(golden_bidirectional);
-}
-
 /* --- threads ------------------------------------------------------------------------------------------------------ */
 
 /* Every head is one thread's work and sums over the batch have a fixed order: results are equal to the last bit. */
@@ -437,7 +335,6 @@ static void test_threads(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_definition_against_differences),
-                                     cmocka_unit_test(test_against_the_definition), cmocka_unit_test(test_golden_rwkv6),
-                                     cmocka_unit_test(test_golden_bidirectional), cmocka_unit_test(test_threads)};
+                                     cmocka_unit_test(test_against_the_definition), cmocka_unit_test(test_threads)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

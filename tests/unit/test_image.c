@@ -1,7 +1,6 @@
-/* The picture code against Pillow's results (goldens of clip-preprocess), against files made here, and against damage.
- */
+/* The picture code against files made here, and against damage. (Pillow's own results are golden cases:
+ * scripts/golden.) */
 #include <errno.h>
-#include <jansson.h>
 #include <math.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -15,7 +14,6 @@
 #include <unistd.h>
 
 #include "data/image.h" /* before cmocka.h, which takes the name fail */
-#include "tests/support/golden.h"
 #include "tests/support/scratch.h"
 
 #include <cmocka.h>
@@ -23,92 +21,6 @@
 #include <png.h>
 
 #define GOLDENS "tests/goldens/clip-preprocess/public/"
-
-/* ---- goldens ---- */
-
-static bool ends_with(const char *text, const char *end) {
-  const size_t n = strlen(text), m = strlen(end);
-  return n >= m && !strcmp(text + n - m, end);
-}
-
-static void check_f32(const golden *g, const char *name, const image *u8, int size) {
-  static const float mean[3] = {0.48145466f, 0.4578275f, 0.40821073f}, std[3] = {0.26862954f, 0.26130258f, 0.27577711f};
-  size_t n;
-  const float *expected = golden_f32(g, name, &n);
-  const uint8_t *p = u8->pixels;
-  assert_non_null(expected);
-  assert_int_equal(n, 3 * size * size);
-  for (size_t i = 0; i < n; i++) {
-    const size_t c = i / (size_t)(size * size), at = i % (size_t)(size * size);
-    const float v = ((float)p[3 * at + c] / 255.0f - mean[c]) / std[c];
-    assert_true(fabsf(v - expected[i]) <= fabsf(expected[i]) * 0x1p-23f);
-  }
-}
-
-/* One tensor of the reference, by the last part of its name. */
-static void check_tensor(const golden *g, const char *name, const char *key, const image *im) {
-  const char *what = name + strlen(key) + 1;
-  int size = 0, n_dims;
-  int64_t dims[8];
-  image *got = NULL;
-  if (!strcmp(what, "decoded_native"))
-    got = image_crop(im, 0, 0, im->width, im->height);
-  else if (!strcmp(what, "decoded_rgb"))
-    got = image_to_rgb(im);
-  else if (sscanf(what, "s%d.", &size) == 1 && ends_with(what, ".rgbfirst_u8")) {
-    image *rgb = image_to_rgb(im);
-    got = image_clip_transform(rgb, size);
-    image_free(rgb);
-  } else if (size > 0)
-    got = image_clip_transform(im, size);
-  assert_non_null(got);
-  if (ends_with(what, ".f32"))
-    check_f32(g, name, got, size);
-  else {
-    const void *expected = golden_get(g, name, got->mode == IMAGE_I ? "I32" : "U8", &n_dims, dims);
-    assert_non_null(expected);
-    assert_int_equal(dims[0], got->height);
-    assert_int_equal(dims[1], got->width);
-    assert_memory_equal(got->pixels, expected, (size_t)got->width * (size_t)got->height * image_pixel_size(got->mode));
-  }
-  image_free(got);
-}
-
-static image_mode mode_named(const char *name) {
-  static const char *names[] = {"L", "LA", "RGB", "RGBA", "P", "1", "I"};
-  for (int i = 0; i < 7; i++)
-    if (!strcmp(name, names[i])) return (image_mode)i;
-  fail_msg("unknown mode %s", name);
-  return IMAGE_L;
-}
-
-static void goldens(void **state) {
-  (void)state;
-  golden *g = golden_open(GOLDENS "io.safetensors");
-  json_t *cases = json_load_file(GOLDENS "cases.json", 0, NULL), *entry;
-  assert_non_null(g);
-  assert_true(json_is_array(cases));
-  size_t index, checked = 0;
-  json_array_foreach(cases, index, entry) {
-    const char *file = json_string_value(json_object_get(entry, "file"));
-    char path[256], key[128];
-    snprintf(path, sizeof path, GOLDENS "%s", file);
-    snprintf(key, sizeof key, "%.*s", (int)strcspn(file, "."), file);
-    image *im = image_open(path, &(image_limits){.keep_orientation = true});
-    assert_non_null(im);
-    assert_int_equal(im->mode, mode_named(json_string_value(json_object_get(entry, "mode"))));
-    for (size_t i = 0; i < golden_count(g); i++) {
-      const char *name = golden_name(g, i);
-      if (strncmp(name, key, strlen(key)) || name[strlen(key)] != '.') continue;
-      check_tensor(g, name, key, im);
-      checked++;
-    }
-    image_free(im);
-  }
-  assert_int_equal(checked, golden_count(g)); /* no tensor of the reference was passed over */
-  json_decref(cases);
-  golden_close(g);
-}
 
 /* ---- files made here ---- */
 
@@ -651,12 +563,17 @@ static void writing(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(goldens),       cmocka_unit_test(orientation_of_jpeg),
-      cmocka_unit_test(png_kinds),     cmocka_unit_test(plain_formats),
-      cmocka_unit_test(damaged_files), cmocka_unit_test_setup_teardown(not_pictures, scratch_setup, scratch_teardown),
-      cmocka_unit_test(limits),        cmocka_unit_test(cropping),
-      cmocka_unit_test(filters),       cmocka_unit_test(clip_transform_is_resize_and_crop),
-      cmocka_unit_test(fit_square),    cmocka_unit_test_setup_teardown(writing, scratch_setup, scratch_teardown),
+      cmocka_unit_test(orientation_of_jpeg),
+      cmocka_unit_test(png_kinds),
+      cmocka_unit_test(plain_formats),
+      cmocka_unit_test(damaged_files),
+      cmocka_unit_test_setup_teardown(not_pictures, scratch_setup, scratch_teardown),
+      cmocka_unit_test(limits),
+      cmocka_unit_test(cropping),
+      cmocka_unit_test(filters),
+      cmocka_unit_test(clip_transform_is_resize_and_crop),
+      cmocka_unit_test(fit_square),
+      cmocka_unit_test_setup_teardown(writing, scratch_setup, scratch_teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -212,6 +212,80 @@ static void test_state_rows(void **state) {
   text_model_free(&m);
 }
 
+/* A trained initial state: transposed in files, where a sequence starts that has no state, and what a state starts
+ * with; every row of a batch starts from it. */
+static void test_trained_start(void **state) {
+  (void)state;
+  enum { B = 2, T = 5, D = 24, N = 8 };
+  text_model m;
+  text_model_new(&m, &small, 12);
+  param_set set = {0};
+  assert_int_equal(rwkv6_declare_start(&m.lm, "t.", &set), STATUS_OK);
+  assert_int_equal(params_allocate(&set), STATUS_OK);
+  assert_int_equal(set.n, small.n_layer);
+  assert_string_equal(set.item[1].name, "t.blocks.1.att.time_state");
+  ctx *c = context();
+  tensor *x = random_rows(c, B, T, D, 13), *zero = rwkv6_forward(c, &m.lm, x, NULL, NULL);
+  rng g = rng_make(3, 3);
+  float file[D * N];
+  for (size_t i = 0; i < set.n; i++) {
+    for (int k = 0; k < D * N; k++) file[k] = rng_normal(&g);
+    param_import(&set.item[i], file, f32(set.item[i].value));
+    const float *memory = f32(m.lm.block[i].start);
+    for (int h = 0; h < D / N; h++)
+      for (int a = 0; a < N; a++)
+        for (int b = 0; b < N; b++) assert_true(memory[(h * N + a) * N + b] == file[(h * N + b) * N + a]);
+    float back[D * N];
+    param_export(&set.item[i], memory, back);
+    assert_memory_equal(back, file, sizeof file);
+  }
+  rwkv6_state kept;
+  assert_int_equal(rwkv6_state_new(&kept, &small, B), STATUS_OK);
+  rwkv6_state_start(&kept, &m.lm);
+  tensor *y = rwkv6_forward(c, &m.lm, x, NULL, NULL), *z = rwkv6_forward(c, &m.lm, x, NULL, &kept);
+  double *want = widened(f32(y), B * T * D);
+  check_l2("from the start in a state", f32(z), want, B * T * D, 1e-6, 0);
+  assert_memory_not_equal(y->data, zero->data, B * T * D * sizeof(float));
+  free(want);
+  rwkv6_state_free(&kept);
+  ctx_free(c);
+  params_free(&set);
+  text_model_free(&m);
+}
+
+/* What an observer is shown: every block's results with its number, and nothing when there is none. */
+typedef struct {
+  int outs, last, outside;
+} witness;
+
+static void look(void *user, int block, const char *name, const tensor *t) {
+  witness *w = user;
+  assert_non_null(t->data);
+  if (block < 0) w->outside++;
+  if (strcmp(name, "out")) return;
+  assert_int_equal(block, w->last + 1);
+  w->last = block;
+  w->outs++;
+}
+
+static void test_observer(void **state) {
+  (void)state;
+  text_model m;
+  text_model_new(&m, &small, 14);
+  ctx *c = context();
+  witness w = {.last = -1};
+  c->observe = look;
+  c->observer = &w;
+  tensor *seen_logits = rwkv6_logits(c, &m.lm, rwkv6_forward(c, &m.lm, random_rows(c, 1, 4, 24, 1), NULL, NULL));
+  assert_int_equal(w.outs, small.n_layer);
+  assert_int_equal(w.outside, 1); /* ln_out */
+  c->observe = NULL;
+  tensor *logits = rwkv6_logits(c, &m.lm, rwkv6_forward(c, &m.lm, random_rows(c, 1, 4, 24, 1), NULL, NULL));
+  assert_memory_equal(logits->data, seen_logits->data, (size_t)tensor_count(logits) * sizeof(float));
+  ctx_free(c);
+  text_model_free(&m);
+}
+
 static void test_config_of_text(void **state) {
   (void)state;
   assert_int_equal(rwkv6_config_check(&small), STATUS_OK);
@@ -369,6 +443,18 @@ static tensor *captioner_logits(ctx *c, const visualrwkv *m, float *pixels, int 
   tensor *logits = rwkv6_logits(c, &m->lm, visualrwkv_sequence(c, m, tokens, ids, NULL));
   if (!logits) fail_msg("%s", last_error());
   return logits;
+}
+
+static void test_captioner_wants_a_grid(void **state) {
+  (void)state;
+  visualrwkv_config config = tiny_captioner_config();
+  config.tower.class_token = true;
+  char *vocabulary = tiny_captioner_vocabulary();
+  visualrwkv m;
+  assert_int_equal(visualrwkv_declare(&m, &config, vocabulary, "", ""), STATUS_UNSUPPORTED);
+  assert_non_null(strstr(last_error(), "class token"));
+  visualrwkv_free(&m);
+  free(vocabulary);
 }
 
 static void test_captioner_in_float64(void **state) {
@@ -579,10 +665,13 @@ int main(void) {
       cmocka_unit_test(test_scan_order_is_a_permutation),
       cmocka_unit_test(test_sequences_in_pieces),
       cmocka_unit_test(test_state_rows),
+      cmocka_unit_test(test_trained_start),
+      cmocka_unit_test(test_observer),
       cmocka_unit_test(test_config_of_text),
       cmocka_unit_test(test_tower),
       cmocka_unit_test(test_config_of_tower),
       cmocka_unit_test(test_memory_does_not_grow_with_depth),
+      cmocka_unit_test(test_captioner_wants_a_grid),
       cmocka_unit_test(test_captioner_in_float64),
       cmocka_unit_test(test_rows_of_a_batch_do_not_mix),
       cmocka_unit_test(test_gradients_of_the_whole),

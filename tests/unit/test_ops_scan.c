@@ -51,6 +51,7 @@ static void test_shift(void **state) {
   check_shift("quarters, heads of 6", shift_quarters(6, 3, 2), 3, 6, 12, false);
   check_shift("quarters, heads of 16", shift_quarters(16, 2, 4), 1, 8, 32, false);
   check_shift("quarters, heads of 2", shift_quarters(2, 2, 2), 1, 4, 2, false);
+  check_shift("quarters and a class token", shift_quarters(6, 3, 2), 2, 7, 12, false);
   check_shift("quarters, one token", shift_quarters(6, 1, 1), 3, 1, 6, false);
   shift_plan mixed = {.period = 7,
                       .n_spans = 5,

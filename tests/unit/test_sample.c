@@ -1,4 +1,5 @@
-/* Choosing a token from logits: the order of truncation and temperature (spec language-models 7), frequencies. */
+/* Choosing a token from logits: the order of truncation and temperature (spec language-models 7), frequencies,
+ * penalties for what was said. */
 #include "lm/sample.h"
 
 #include <math.h>
@@ -162,6 +163,45 @@ static void test_determinism(void **state) {
   assert_true(differences > 20);
 }
 
+/* The distribution itself; a greedy one is shared among equals. */
+static void test_weights(void **state) {
+  (void)state;
+  const float logits[] = {1, 3, 3, -INFINITY, 2};
+  float p[5], scratch[5];
+  assert_true(fabs(sample_weights(logits, 5, &(sample_options){.temperature = 0}, p, scratch) - 2) < 1e-6);
+  for (int i = 0; i < 5; i++) assert_true(fabsf(p[i] - (i == 1 || i == 2)) < 1e-6f);
+  double sum = sample_weights(logits, 5, &(sample_options){.temperature = 0.5f, .top_p = 1}, p, scratch);
+  const double want = exp(-4) / (2 + exp(-4) + exp(-2));
+  assert_true(fabs((double)p[0] / sum - want) < 1e-6 && p[3] == 0);
+}
+
+/* Every token said costs its presence once, and its count, which decays, times the frequency. */
+static void test_penalties(void **state) {
+  (void)state;
+  const penalty_options o = {.presence = 1, .frequency = 0.5f, .decay = 0.5f};
+  spoken said;
+  assert_int_equal(spoken_new(&said, 4), STATUS_OK);
+  spoken_add(&said, &o, 2, 1);
+  spoken_add(&said, &o, 0, 0); /* counts for nothing, but was said */
+  spoken_add(&said, &o, 2, 1);
+  float logits[] = {0, 0, 0, -INFINITY};
+  spoken_penalise(&said, &o, logits);
+  const float want[] = {-1, 0, -1 - 0.5f * (0.25f + 1)};
+  for (int i = 0; i < 3; i++) assert_true(fabsf(logits[i] - want[i]) < 1e-6f);
+  assert_true(isinf(logits[3]));
+  spoken_free(&said);
+}
+
+static void test_what_counts(void **state) {
+  (void)state;
+  static const char *const not [] = {"", " ", "\t", "0", "9", "12", "3456", " \t0123456789", "\t0"},
+                               *const counted[] = {"a", "21", "  ", "\n", "13", "0a", " 0"};
+  for (size_t i = 0; i < sizeof not / sizeof *not ; i++) assert_true(spoken_weight(not [i], strlen(not [i])) == 0);
+  for (size_t i = 0; i < sizeof counted / sizeof *counted; i++)
+    assert_true(spoken_weight(counted[i], strlen(counted[i])) == 1);
+  assert_true(spoken_weight("\0", 1) == 1);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_plain),           cmocka_unit_test(test_temperature),
@@ -169,6 +209,8 @@ int main(void) {
       cmocka_unit_test(test_top_p),           cmocka_unit_test(test_top_k),
       cmocka_unit_test(test_greedy),          cmocka_unit_test(test_extreme_logits),
       cmocka_unit_test(test_log_probability), cmocka_unit_test(test_determinism),
+      cmocka_unit_test(test_weights),         cmocka_unit_test(test_penalties),
+      cmocka_unit_test(test_what_counts),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,103 @@
+#include "fusion/contrastive.h"
+
+#include <assert.h>
+#include <math.h>
+
+/* --- unit rows ---------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  tensor *x, *y;
+  float *inverse; /* [M] 1 / length; negative where the length was too small to have a gradient */
+} unit_record;
+
+static void unit_backward(ctx *c, void *saved) {
+  unit_record *s = saved;
+  const float *gy = grad_of(s->y);
+  float *gx = gy ? grad_sum_target(c, s->x) : NULL;
+  if (!gx) return;
+  int64_t M = tensor_rows(s->x), D = tensor_last(s->x);
+  for (int64_t m = 0; m < M; m++) {
+    const float *y = f32(s->y) + m * D, *g = gy + m * D;
+    double along = 0; /* of the gradient, in y's direction: the length does not matter */
+    for (int64_t d = 0; d < D && s->inverse[m] > 0; d++) along += (double)y[d] * (double)g[d];
+    for (int64_t d = 0; d < D; d++) gx[m * D + d] += (g[d] - (float)along * y[d]) * fabsf(s->inverse[m]);
+  }
+}
+
+tensor *unit_rows(ctx *c, tensor *x) {
+  if (!x) return NULL;
+  const double least = 1e-12;
+  int64_t M = tensor_rows(x), D = tensor_last(x);
+  unit_record s = {x, tensor_like(c, x), arena_alloc(c->memory, (size_t)M * sizeof(float))};
+  if (!s.y || !s.inverse) return NULL;
+  for (int64_t m = 0; m < M; m++) {
+    const float *row = f32(x) + m * D;
+    double sum = 0;
+    for (int64_t d = 0; d < D; d++) sum += (double)row[d] * (double)row[d];
+    double length = sqrt(sum);
+    s.inverse[m] = (float)(length > least ? 1 / length : -1 / least);
+    for (int64_t d = 0; d < D; d++) f32(s.y)[m * D + d] = row[d] * fabsf(s.inverse[m]);
+  }
+  return track(c, s.y, x->needs_grad, unit_backward, &s, sizeof s);
+}
+
+/* --- cosines ------------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+  tensor *x, *log_scale, *y;
+} exp_scale_record;
+
+static void exp_scale_backward(ctx *c, void *saved) {
+  exp_scale_record *s = saved;
+  const float *gy = grad_of(s->y);
+  if (!gy) return;
+  size_t n = (size_t)tensor_count(s->x);
+  bool acc;
+  float *gx = grad_target(c, s->x, &acc), *gs = grad_sum_target(c, s->log_scale);
+  if (gx) cpu()->axpby(n, expf(*f32(s->log_scale)), gy, acc, acc ? gx : NULL, gx);
+  double sum = 0;
+  for (size_t i = 0; gs && i < n; i++) sum += (double)gy[i] * (double)f32(s->y)[i];
+  if (gs) *gs += (float)sum;
+}
+
+/* exp(log_scale) x */
+static tensor *exp_scale(ctx *c, tensor *x, tensor *log_scale) {
+  if (!x || !log_scale) return NULL;
+  assert(tensor_count(log_scale) == 1);
+  exp_scale_record s = {x, log_scale, tensor_like(c, x)};
+  if (!s.y) return NULL;
+  cpu()->axpby((size_t)tensor_count(x), expf(*f32(log_scale)), f32(x), 0, NULL, f32(s.y));
+  return track(c, s.y, x->needs_grad || log_scale->needs_grad, exp_scale_backward, &s, sizeof s);
+}
+
+tensor *scaled_cosines(ctx *c, tensor *a, tensor *b, tensor *log_scale) {
+  return exp_scale(c, linear(c, a, b, NULL), log_scale);
+}
+
+/* --- loss --------------------------------------------------------------------------------------------------------- */
+
+tensor *contrastive_loss(ctx *c, tensor *images, tensor *texts, tensor *log_scale) {
+  if (!images || !texts) return NULL;
+  int64_t B = images->dim[0];
+  assert(texts->dim[0] == B);
+  int32_t *own = arena_alloc(c->memory, (size_t)B * sizeof *own);
+  float *share = arena_alloc(c->memory, (size_t)B * sizeof *share);
+  if (!own || !share) return NULL;
+  for (int64_t b = 0; b < B; b++) {
+    own[b] = (int32_t)b;
+    share[b] = 0.5f / (float)B;
+  }
+  tensor *of_images = cross_entropy(c, scaled_cosines(c, images, texts, log_scale), own, share, 0);
+  tensor *of_texts = cross_entropy(c, scaled_cosines(c, texts, images, log_scale), own, share, 0);
+  return add(c, of_images, of_texts);
+}
+
+void match_probabilities(float *cosines, int64_t M, int64_t K, float scale) {
+  for (int64_t m = 0; m < M; m++) {
+    float *row = cosines + m * K, top = -INFINITY;
+    double sum = 0;
+    for (int64_t i = 0; i < K; i++) top = row[i] > top ? row[i] : top;
+    for (int64_t i = 0; i < K; i++) sum += row[i] = expf(scale * (row[i] - top));
+    for (int64_t i = 0; i < K; i++) row[i] = (float)((double)row[i] / sum);
+  }
+}
