@@ -37,6 +37,8 @@ typedef struct {
   { "threads", 't', ARG_INT, variable, 0, 1024, "N", "threads to compute with; 0 = all" }
 #define ARG_JSON(variable)                                                                                             \
   { "json", 0, ARG_SWITCH, variable, 0, 0, NULL, "results as JSON" }
+#define ARG_CHOICE(variable)                                                                                           \
+  { "dict", 0, ARG_TEXT, variable, 0, 0, "NAME", "the dictionary of a .pth that has several: model, ema, ..." }
 #define ARG_QUIET(variable)                                                                                            \
   { "quiet", 'q', ARG_SWITCH, variable, 0, 0, NULL, "no progress on stderr" }
 

@@ -1,9 +1,10 @@
-/* linnet bench: where the time of one caption goes, and how near a training step comes to the machine's matrix
- * products. */
+/* linnet bench: where the time of one caption goes, how near a training step comes to the machine's matrix products,
+ * and what opening a model file costs (bench_files.c). */
 #include <stdlib.h>
 #include <string.h>
 
 #include "apps/args.h"
+#include "apps/bench.h"
 #include "apps/model.h"
 #include "apps/output.h"
 #include "fusion/caption.h"
@@ -13,12 +14,15 @@
 
 extern const char bench_help[];
 const char bench_help[] =
-    "  linnet bench --json photo.jpg\n"
-    "  linnet bench --only training --threads 1\n\n"
-    "Usage: linnet bench [options] [FILE]\n\n"
-    "Measures one picture's way to its caption, stage by stage (the median of --runs), and a training\n"
-    "step of the default model beside the largest matrix product of the same run. Pictures are\n"
-    "made up, unless a FILE is given.\n";
+    "  linnet bench caption --json photo.jpg\n"
+    "  linnet bench training --threads 1\n"
+    "  linnet bench files model.gguf\n\n"
+    "Usage: linnet bench [options] [caption|training|files] [FILE]\n\n"
+    "caption: one picture's way to its caption, stage by stage (the median of --runs); the picture is made\n"
+    "up, unless a FILE is given. training: a training step of the default model beside the largest matrix\n"
+    "product of the same run. files: opening a model FILE, and reading it, beside a plain read; without\n"
+    "FILE a GGUF file of --size gigabytes is made for the time being, in $TMPDIR or /tmp. Without a word:\n"
+    "caption and training.\n";
 
 /* Milliseconds. */
 enum { STAGE_DECODE, STAGE_TOWER, STAGE_PROMPT, STAGE_TOKEN, STAGE_CAPTION, STAGES };
@@ -41,7 +45,7 @@ static int by_value(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-static double median(double *values, int n) {
+double median(double *values, int n) {
   qsort(values, (size_t)n, sizeof *values, by_value);
   return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
@@ -223,47 +227,89 @@ static void print_training(const training_speed *t, int batch) {
   printf("  %-24s %9.1f %%\n", "share reached", 100 * t->gflops / t->peak);
 }
 
+/* What is measured, and with which options. */
+typedef struct {
+  const char *model, *file;
+  bool json;
+  int runs, batch, steps;
+  double size;
+} bench_options;
+
+static status run_caption_part(const bench_options *o, json_t *report) {
+  subject one = {0};
+  double stages[STAGES];
+  if (measure_picture(&one, o->model, o->file, o->runs, stages)) return last_status();
+  if (o->json)
+    json_object_set_new(report, "caption", picture_json(&one, stages));
+  else
+    print_picture(&one, stages);
+  return STATUS_OK;
+}
+
+static status run_training_part(const bench_options *o, json_t *report) {
+  training_speed speed = {0};
+  if (measure_training(o->batch, o->steps, &speed)) return last_status();
+  if (o->json)
+    json_object_set_new(report, "training", training_json(&speed, o->batch));
+  else
+    print_training(&speed, o->batch);
+  return STATUS_OK;
+}
+
+static status run_files_part(const bench_options *o, json_t *report) {
+  json_t *found = bench_files(o->file, o->size, o->runs);
+  if (!found) return last_status();
+  if (!o->json) bench_files_print(found);
+  json_object_set_new(report, "files", found);
+  return STATUS_OK;
+}
+
+static const struct {
+  const char *word;
+  bool usual, takes_file;
+  status (*run)(const bench_options *o, json_t *report);
+} parts[] = {{"caption", true, true, run_caption_part},
+             {"training", true, false, run_training_part},
+             {"files", false, true, run_files_part}};
+enum { PARTS = sizeof parts / sizeof *parts };
+
+/* The part named `word`; PARTS if there is none. */
+static size_t find_part(const char *word) {
+  size_t i = 0;
+  while (i < PARTS && strcmp(word, parts[i].word)) i++;
+  return i;
+}
+
 int run_bench(const verb *self, int argc, char **argv) {
-  const caption_train_options usual = caption_train_defaults();
-  const char *model = NULL, *only = NULL;
-  bool json = false;
-  int runs = 20, batch = usual.batch, steps = 5, threads = 0, at, code;
+  bench_options o = {.runs = 20, .batch = caption_train_defaults().batch, .steps = 5, .size = 3};
+  int threads = 0, at, code;
   const arg list[] = {
-      ARG_MODEL(&model),
-      {"only", 0, ARG_TEXT, &only, 0, 0, "PART", "caption or training, else both"},
-      {"runs", 'n', ARG_INT, &runs, 1, 10000, "N", "times that a picture is measured"},
-      {"batch", 'b', ARG_INT, &batch, 1, 4096, "N", "scenes a training step"},
-      {"steps", 0, ARG_INT, &steps, 1, 10000, "N", "training steps measured"},
-      ARG_JSON(&json),
+      ARG_MODEL(&o.model),
+      {"runs", 'n', ARG_INT, &o.runs, 1, 10000, "N", "times that a picture or a file is measured"},
+      {"batch", 'b', ARG_INT, &o.batch, 1, 4096, "N", "scenes a training step"},
+      {"steps", 0, ARG_INT, &o.steps, 1, 10000, "N", "training steps measured"},
+      {"size", 0, ARG_REAL, &o.size, 0.6, 1000, "GB", "of the file that is made up"},
+      ARG_JSON(&o.json),
       ARG_THREADS(&threads),
   };
   if (!args_parse(self, list, sizeof list / sizeof *list, argc, argv, &at, &code)) return code;
-  if (argc - at > 1) return misuse(self, "expected one picture at most, found %d", argc - at);
-  const bool picture = !only || !strcmp(only, "caption"), training = !only || !strcmp(only, "training");
-  if (!picture && !training) return misuse(self, "--only: expected caption or training, found '%s'", only);
-  if (!picture && at < argc) return misuse(self, "--only training takes no picture, found '%s'", argv[at]);
+  const size_t only = at < argc ? find_part(argv[at]) : PARTS;
+  if (at < argc && only == PARTS)
+    return misuse(self, "bench what? Expected caption, training or files, found '%s'", argv[at]);
+  if (argc - at > 2) return misuse(self, "expected one file at most, found %d", argc - at - 1);
+  if (argc - at == 2) o.file = argv[at + 1];
+  if (o.file && !parts[only].takes_file) return misuse(self, "%s takes no file, found '%s'", argv[at], o.file);
   linnet_set_threads(threads);
 
   json_t *report = json_object();
-  subject one = {0};
-  double stages[STAGES];
-  training_speed speed = {0};
   status s = STATUS_OK;
-  if (picture && !(s = measure_picture(&one, model, at < argc ? argv[at] : NULL, runs, stages))) {
-    if (json)
-      json_object_set_new(report, "caption", picture_json(&one, stages));
-    else
-      print_picture(&one, stages);
+  for (size_t i = 0; !s && i < PARTS; i++) {
+    if (only == PARTS ? !parts[i].usual : i != only) continue;
+    s = parts[i].run(&o, report);
     output_flush();
   }
-  if (training && !s && !(s = measure_training(batch, steps, &speed))) {
-    if (json)
-      json_object_set_new(report, "training", training_json(&speed, batch));
-    else
-      print_training(&speed, batch);
-  }
   code = s ? failed() : EXIT_DONE;
-  if (json && !s)
+  if (o.json && !s)
     json_print(report, false);
   else
     json_decref(report);

@@ -15,6 +15,8 @@ struct verb {
 extern const verb verbs[]; /* ends with a row of NULLs */
 
 int run_caption(const verb *self, int argc, char **argv);
+int run_convert(const verb *self, int argc, char **argv);
+int run_quantize(const verb *self, int argc, char **argv);
 int run_inspect(const verb *self, int argc, char **argv);
 int run_train(const verb *self, int argc, char **argv);
 int run_eval(const verb *self, int argc, char **argv);

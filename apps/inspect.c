@@ -1,22 +1,25 @@
 /* linnet inspect: what a model file is and holds. Everything is gathered into one JSON object, which --json prints as
  * it is. */
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "apps/args.h"
 #include "apps/output.h"
-#include "fusion/visualrwkv.h"
 #include "weights/checkpoint.h"
+#include "weights/identify.h"
+#include "weights/statistics.h"
 
 extern const char inspect_help[];
-const char inspect_help[] = "  linnet inspect captioner.safetensors\n"
-                            "  linnet inspect --tensors --json captioner.safetensors\n\n"
-                            "Usage: linnet inspect [options] FILE\n\n"
-                            "Says what a model file is: its container, the system and its sizes, parameters and bytes\n"
-                            "of each part, types of numbers, metadata. Nothing is computed.\n";
+const char inspect_help[] =
+    "  linnet inspect model.pth\n"
+    "  linnet inspect --stats model.gguf\n"
+    "  linnet inspect --verify model.gguf\n\n"
+    "Usage: linnet inspect [options] FILE\n\n"
+    "Says what a model file is: its container, the system, version and sizes (recognised from the\n"
+    "tensors), parameters and bytes of each part, types of numbers, metadata. --stats and --verify read\n"
+    "the whole file: --stats for what each tensor's values are like, --verify to test its checksums.\n";
 
-enum { MOST_PARTS = 32, LONGEST_VALUE = 60 };
+enum { MOST_PARTS = 32, LONGEST_VALUE = 60, LONGEST_ARRAY = 16 };
 
 /* --- parts of a model --------------------------------------------------------------------------------------------- */
 
@@ -79,47 +82,74 @@ static json_t *types_json(const checkpoint *file) {
   return types;
 }
 
-static json_t *tensors_json(const checkpoint *file) {
+/* null where the values cannot be read as numbers (an integer beyond 2^24, a damaged entry): the sentence is told. */
+static json_t *statistics_json(const checkpoint *file, const checkpoint_tensor *t) {
+  tensor_statistics s;
+  if (tensor_statistics_read(file, t, &s)) {
+    complain("%s", last_error());
+    return json_null();
+  }
+  return json_pack("{s:o,s:o,s:o,s:o,s:I,s:I,s:I}", "min", json_number(s.min), "max", json_number(s.max), "mean",
+                   json_number(s.mean), "deviation", json_number(s.deviation), "zeros", (json_int_t)s.zeros, "nan",
+                   (json_int_t)s.nans, "infinite", (json_int_t)s.infinities);
+}
+
+static json_t *tensors_json(const checkpoint *file, bool stats) {
   json_t *array = json_array();
   for (size_t i = 0; i < checkpoint_count(file); i++) {
     const checkpoint_tensor *t = checkpoint_at(file, i);
     json_t *shape = json_array();
     for (int d = 0; d < t->n_dims; d++) json_array_append_new(shape, json_integer(t->dim[d]));
-    json_array_append_new(array, json_pack("{s:o,s:s,s:o}", "name", json_text(t->name), "dtype",
-                                           checkpoint_dtype_name(t->dtype), "shape", shape));
+    json_t *one = json_pack("{s:o,s:s,s:o}", "name", json_text(t->name), "dtype", checkpoint_dtype_name(t->dtype),
+                            "shape", shape);
+    if (stats) json_object_set_new(one, "stats", statistics_json(file, t));
+    json_array_append_new(array, one);
   }
   return array;
 }
 
-static json_t *config_json(const visualrwkv_config *k) {
-  json_t *lm = json_pack("{s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "layers", k->lm.n_layer, "width", k->lm.n_embd, "hidden",
-                         k->lm.dim_ffn, "head_size", k->lm.head_size, "vocabulary", k->lm.vocab_size, "rank_mix",
-                         k->lm.rank_mix, "rank_decay", k->lm.rank_decay);
-  json_t *tower = json_pack("{s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:s}", "layers", k->tower.depth, "width", k->tower.width,
-                            "hidden", k->tower.hidden, "head_size", k->tower.head_size, "patch", k->tower.patch,
-                            "rank_mix", k->tower.rank_mix, "rank_decay", k->tower.rank_decay, "scan",
-                            k->tower.alternate_scan ? "alternate" : "rows");
-  json_t *picture = json_pack("{s:i,s:i,s:s}", "size", k->image_size, "grid", k->image_grid, "scan",
-                              k->bidirectional ? "bidirection" : "unidirection");
-  return json_pack("{s:o,s:o,s:o}", "language model", lm, "image tower", tower, "picture", picture);
+static json_t *sizes_json(const identity *id) {
+  json_t *parts = json_object();
+  for (int i = 0; i < id->n_sizes; i++) {
+    const identity_size *size = &id->size[i];
+    const char *name = *size->part ? size->part : "model";
+    json_t *sizes = json_object_get(parts, name);
+    if (!sizes) json_object_set_new(parts, name, sizes = json_object());
+    json_object_set_new(sizes, size->name, json_integer(size->value));
+  }
+  return parts;
 }
 
-/* Long values (a vocabulary has thousands of lines) are cut: the report is for reading. */
-static json_t *metadata_json(const checkpoint *file) {
+/* Long values (a vocabulary has thousands of tokens) are cut: the report is for reading. */
+static json_t *text_json(const char *value) {
+  const size_t n = strlen(value);
+  if (n <= LONGEST_VALUE) return json_text(value);
+  size_t end = LONGEST_VALUE;
+  while (end && ((unsigned char)value[end] & 0xc0) == 0x80) end--; /* not inside a character */
+  char cut[LONGEST_VALUE + 40];
+  snprintf(cut, sizeof cut, "%.*s... (%zu bytes)", (int)end, value, n);
+  return json_text(cut);
+}
+
+static json_t *array_json(const metadata_value *value, metadata_type items, size_t count) {
+  char text[40];
+  snprintf(text, sizeof text, "[%s] of %zu", metadata_type_name(items), count);
+  return count > LONGEST_ARRAY ? json_string(text) : metadata_json(value, 0);
+}
+
+static json_t *entry_json(const checkpoint_entry *e) {
+  metadata_type items;
+  size_t count;
+  if (e->text) return text_json(e->text);
+  if (metadata_array(&e->value, &items, &count)) return array_json(&e->value, items, count);
+  return metadata_json(&e->value, 0);
+}
+
+static json_t *entries_json(const checkpoint *file) {
   json_t *all = json_object();
   for (size_t i = 0; i < checkpoint_metadata_count(file); i++) {
-    const char *key, *value;
-    checkpoint_metadata_at(file, i, &key, &value);
-    const size_t n = strlen(value);
-    if (n <= LONGEST_VALUE) {
-      json_object_set_new(all, key, json_text(value));
-      continue;
-    }
-    size_t end = LONGEST_VALUE;
-    while (end && ((unsigned char)value[end] & 0xc0) == 0x80) end--; /* not inside a character */
-    char cut[LONGEST_VALUE + 40];
-    snprintf(cut, sizeof cut, "%.*s... (%zu bytes)", (int)end, value, n);
-    json_object_set_new(all, key, json_text(cut));
+    const checkpoint_entry *e = checkpoint_metadata_at(file, i);
+    json_object_set_new(all, e->key, entry_json(e));
   }
   return all;
 }
@@ -133,11 +163,14 @@ static json_int_t sum(const json_t *array, const char *field) {
 
 /* --- printing ----------------------------------------------------------------------------------------------------- */
 
-static void print_scalar(const json_t *value) {
-  if (json_is_string(value))
+static void print_value(const json_t *value) {
+  if (json_is_string(value)) {
     text_put(stdout, json_string_value(value), json_string_length(value));
-  else if (json_is_integer(value))
-    printf("%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    return;
+  }
+  char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
+  if (text) text_put(stdout, text, strlen(text));
+  free(text);
 }
 
 static void print_line(const char *name, const char *text) {
@@ -151,16 +184,17 @@ static void print_pairs(json_t *object) {
   size_t at = 0;
   json_object_foreach(object, key, value) {
     printf("%s%s ", at++ ? ", " : "", key);
-    print_scalar(value);
+    print_value(value);
   }
   putchar('\n');
 }
 
-static void print_config(json_t *config) {
+static void print_sizes(json_t *sizes) {
   const char *key;
   json_t *value;
-  puts("\nconfig");
-  json_object_foreach(config, key, value) {
+  if (!json_object_size(sizes)) return;
+  puts("\nsizes");
+  json_object_foreach(sizes, key, value) {
     printf("  %-16s ", key);
     print_pairs(value);
   }
@@ -176,7 +210,7 @@ static void print_metadata(json_t *all) {
     text_put(stdout, key, strlen(key));
     for (size_t n = strlen(key); n < 24; n++) putchar(' ');
     putchar(' ');
-    print_scalar(value);
+    print_value(value);
     putchar('\n');
   }
 }
@@ -194,6 +228,17 @@ static void print_parts(const json_t *array) {
   }
 }
 
+static void print_statistics(const json_t *stats) {
+  static const char *const counts[] = {"zeros", "nan", "infinite"};
+  static const char *const reals[] = {"min", "max", "mean", "deviation"};
+  for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
+    printf("\t%s %.6g", reals[i], json_number_value(json_object_get(stats, reals[i])));
+  for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+    const json_int_t n = json_integer_value(json_object_get(stats, counts[i]));
+    if (n) printf("\t%" JSON_INTEGER_FORMAT " %s", n, counts[i]);
+  }
+}
+
 static void print_tensors(const json_t *array) {
   putchar('\n');
   for (size_t i = 0; i < json_array_size(array); i++) {
@@ -203,72 +248,102 @@ static void print_tensors(const json_t *array) {
     printf("\t%s\t[", json_string_value(json_object_get(t, "dtype")));
     for (size_t d = 0; d < json_array_size(shape); d++)
       printf("%s%" JSON_INTEGER_FORMAT, d ? "," : "", json_integer_value(json_array_get(shape, d)));
-    puts("]");
+    putchar(']');
+    const json_t *stats = json_object_get(t, "stats");
+    if (json_is_object(stats)) print_statistics(stats);
+    putchar('\n');
   }
 }
 
+/* A line, if the report has the field. */
+static void print_field(const json_t *report, const char *field) {
+  const char *text = json_string_value(json_object_get(report, field));
+  if (text && *text) print_line(field, text);
+}
+
 static void print_report(json_t *report) {
-  json_t *config = json_object_get(report, "config"), *tensors = json_object_get(report, "tensors");
-  print_line("file", json_string_value(json_object_get(report, "file")));
-  print_line("container", json_string_value(json_object_get(report, "container")));
-  print_line("system", json_string_value(json_object_get(report, "system")));
+  static const char *const fields[] = {"file",    "container", "prefix", "choices", "system",
+                                       "version", "title",     "why",    "refusal"};
+  json_t *sizes = json_object_get(report, "sizes"), *tensors = json_object_get(report, "tensors");
+  for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) print_field(report, fields[i]);
   printf("%-12s %" JSON_INTEGER_FORMAT " in %" JSON_INTEGER_FORMAT " tensors, %" JSON_INTEGER_FORMAT " bytes\n",
          "parameters", json_integer_value(json_object_get(report, "parameters")),
          sum(json_object_get(report, "parts"), "tensors"), json_integer_value(json_object_get(report, "bytes")));
   printf("%-12s ", "types");
   print_pairs(json_object_get(report, "types"));
+  print_field(report, "verified");
   print_parts(json_object_get(report, "parts"));
-  if (config) print_config(config);
+  if (sizes) print_sizes(sizes);
   print_metadata(json_object_get(report, "metadata"));
   if (tensors) print_tensors(tensors);
 }
 
 /* --- the verb ----------------------------------------------------------------------------------------------------- */
 
-/* The report of a file; NULL with a sentence if it claims to be a model that this program knows and is none. */
-static json_t *inspect(const checkpoint *file, bool tensors) {
-  const char *system = checkpoint_metadata(file, "linnet.system");
-  const bool known = system && !strcmp(system, VISUALRWKV_SYSTEM);
-  json_t *config = NULL;
-  if (known) {
-    visualrwkv m;
-    status s = visualrwkv_declare_like(&m, file);
-    if (!s) config = config_json(&m.config);
-    visualrwkv_free(&m);
-    if (s) return NULL;
-  }
-  json_t *parts = parts_json(file, known);
-  json_t *report =
-      json_pack("{s:o,s:s,s:o,s:I,s:I,s:o,s:o}", "file", json_text(checkpoint_path(file)), "container",
-                checkpoint_container(file), "system", json_text(system ? system : "unknown"), "parameters",
-                sum(parts, "parameters"), "bytes", sum(parts, "bytes"), "types", types_json(file), "parts", parts);
-  if (config) json_object_set_new(report, "config", config);
-  json_object_set_new(report, "metadata", metadata_json(file));
-  if (tensors) json_object_set_new(report, "tensors", tensors_json(file));
-  if (!report) fail(STATUS_MEMORY, "out of memory");
+typedef struct {
+  bool tensors, stats, verify;
+} wanted;
+
+static void add_text(json_t *report, const char *field, const char *text) {
+  if (text && *text) json_object_set_new(report, field, json_text(text));
+}
+
+static void add_identity(json_t *report, const identity *id) {
+  add_text(report, "system", id->system);
+  add_text(report, "version", id->version);
+  add_text(report, "title", id->title);
+  add_text(report, "why", id->why);
+  add_text(report, "refusal", id->refusal);
+  json_object_set_new(report, "sizes", sizes_json(id));
+}
+
+/* The report of a file; NULL with a sentence if it is damaged. */
+static json_t *inspect(const checkpoint *file, const wanted *w) {
+  identity id;
+  bool has_checksum = false;
+  if (w->verify && checkpoint_verify(file, &has_checksum)) return NULL;
+  const bool known = identify(file, &id);
+  json_t *report = json_object(), *parts = parts_json(file, known && !strcmp(id.system, "visualrwkv"));
+  add_text(report, "file", checkpoint_path(file));
+  add_text(report, "container", checkpoint_container(file));
+  add_text(report, "prefix", checkpoint_prefix(file));
+  if (strcmp(checkpoint_choices(file), ".")) add_text(report, "choices", checkpoint_choices(file));
+  if (known)
+    add_identity(report, &id);
+  else
+    add_text(report, "system", "unknown");
+  if (w->verify)
+    add_text(report, "verified", has_checksum ? "the checksums are right" : "the file carries no checksum");
+  json_object_set_new(report, "parameters", json_integer(sum(parts, "parameters")));
+  json_object_set_new(report, "bytes", json_integer(sum(parts, "bytes")));
+  json_object_set_new(report, "types", types_json(file));
+  json_object_set_new(report, "parts", parts);
+  json_object_set_new(report, "metadata", entries_json(file));
+  if (w->tensors || w->stats) json_object_set_new(report, "tensors", tensors_json(file, w->stats));
   return report;
 }
 
 int run_inspect(const verb *self, int argc, char **argv) {
-  bool tensors = false, json = false;
+  wanted w = {0};
+  const char *choice = NULL;
+  bool json = false;
   int at, code;
   const arg list[] = {
-      {"tensors", 0, ARG_SWITCH, &tensors, 0, 0, NULL, "also every tensor: name, type, shape"},
+      {"tensors", 0, ARG_SWITCH, &w.tensors, 0, 0, NULL, "also every tensor: name, type, shape"},
+      {"stats", 0, ARG_SWITCH, &w.stats, 0, 0, NULL, "and what its values are like"},
+      {"verify", 0, ARG_SWITCH, &w.verify, 0, 0, NULL, "test the file's checksums"},
+      ARG_CHOICE(&choice),
       ARG_JSON(&json),
   };
   if (!args_parse(self, list, sizeof list / sizeof *list, argc, argv, &at, &code)) return code;
   if (argc - at != 1) return misuse(self, "expected one file, found %d", argc - at);
-  checkpoint *file = checkpoint_open(argv[at]);
-  json_t *report = file ? inspect(file, tensors) : NULL;
-  if (!report)
-    code = failed();
-  else
-    code = EXIT_DONE;
+  checkpoint *file = checkpoint_open_choice(argv[at], choice);
+  json_t *report = file ? inspect(file, &w) : NULL;
+  code = report ? EXIT_DONE : failed();
   checkpoint_close(file);
-  if (!report) return code;
-  if (json) {
+  if (report && json) {
     json_print(report, false);
-  } else {
+  } else if (report) {
     print_report(report);
     json_decref(report);
   }

@@ -15,11 +15,14 @@ static const char devices_help[] = "  linnet devices\n\n"
 static const char help_help[] = "  linnet help caption\n\n"
                                 "Prints the help of a verb, or the list of verbs.\n";
 
-extern const char caption_help[], inspect_help[], train_help[], eval_help[], bench_help[];
+extern const char caption_help[], convert_help[], quantize_help[], inspect_help[], train_help[], eval_help[],
+    bench_help[];
 
 const verb verbs[] = {
     {"caption", "says what pictures show", run_caption, caption_help},
     {"inspect", "says what is in a model file", run_inspect, inspect_help},
+    {"convert", "writes a model in another format or layout", run_convert, convert_help},
+    {"quantize", "writes a model with smaller types of numbers", run_quantize, quantize_help},
     {"train", "trains a model", run_train, train_help},
     {"eval", "scores a model", run_eval, eval_help},
     {"bench", "measures the speed of a model on this machine", run_bench, bench_help},

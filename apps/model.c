@@ -8,11 +8,11 @@
 
 #include "kernels/file.h"
 
-#define MODEL_FILE "captioner.safetensors"
+#define MODEL_FILE "captioner.gguf"
 
 /* --- models ------------------------------------------------------------------------------------------------------- */
 
-/* "<folder of the executable>/../share/linnet/captioner.safetensors"; false if the system does not say where it is. */
+/* "<folder of the executable>/../share/linnet/captioner.gguf"; false if the system does not say where it is. */
 static bool beside_executable(char *out, size_t room) {
   char self[PATH_MAX];
   ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);

@@ -1,8 +1,8 @@
 /* linnet train caption: runs the captioner's training with the options of the command line. */
-#include <signal.h>
 #include <string.h>
 
 #include "apps/args.h"
+#include "apps/interrupt.h"
 #include "apps/output.h"
 #include "apps/progress.h"
 #include "linnet.h"
@@ -14,22 +14,8 @@ const char train_help[] =
     "  linnet train caption --out build/captioner --resume\n\n"
     "Usage: linnet train caption [options]\n\n"
     "Trains a captioner on generated scenes. The folder --out receives checkpoint.safetensors, from\n"
-    "which --resume goes on (with the options that the file holds), and captioner.safetensors, the\n"
+    "which --resume goes on (with the options that the file holds), and captioner.gguf, the\n"
     "model for use. Ctrl-C saves the checkpoint and ends with exit code 130; a second one ends at once.\n";
-
-static volatile sig_atomic_t stop;
-
-static void on_signal(int number) {
-  (void)number;
-  stop = 1;
-}
-
-static void watch_signals(void) {
-  struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
-  sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, NULL);
-  sigaction(SIGTERM, &action, NULL);
-}
 
 static void show(void *user, const train_progress *p) {
   char left[DURATION_TEXT];
@@ -88,11 +74,11 @@ int run_train(const verb *self, int argc, char **argv) {
   if (!o.out) return misuse(self, "train caption needs --out FOLDER");
   if (o.resume && o.init) return misuse(self, "--init and --resume exclude each other");
   linnet_set_threads(threads);
-  watch_signals();
+  watch_interrupts();
   progress bar = progress_begin(quiet);
   o.progress = show;
   o.user = &bar;
-  o.stop = &stop;
+  o.stop = &interrupted;
   status s = caption_train(&o);
   progress_end(&bar);
   return s ? failed() : EXIT_DONE;

@@ -49,10 +49,12 @@ echo "a text" >"$work/text"
 for file in "$picture" "$work/text" "$pictures/io.safetensors"; do refused "$file"; done
 refused "$work/none"
 says err "No such file"
-run 1 caption -m "$work" "$picture"
+mkdir "$work/folder"
+run 1 caption -m "$work/folder" "$picture"
+says err "model.safetensors"
 run 1 inspect "$picture"
 run 1 inspect "$work/text"
-run 1 bench --runs 1 --only caption -m "$work/nan"
+run 1 bench caption --runs 1 -m "$work/nan"
 run 1 eval caption -m "$work/nan"
 LINNET_MODEL=$work/none run 1 caption "$picture"
 says err "$work/none"
@@ -73,6 +75,6 @@ says out "visualrwkv"
 says out "language model"
 says out "rwkv.emb.weight"
 run 0 inspect --tensors --json "$LINNET_MODEL"
-equal "config" "$("$json_check" system "config.language model.width" config.picture.size types.F32 <"$work/out" | paste -sd' ')" \
+equal "sizes" "$("$json_check" system "sizes.language model.width" sizes.picture.size types.F32 <"$work/out" | paste -sd' ')" \
   "visualrwkv 32 32 $(grep -c '"dtype"' "$work/out")"
 finish

@@ -14,7 +14,7 @@ for verb in $(sed -n 's/^  \([a-z]*\)  .* .*/\1/p' "$work/out"); do
   run 0 "$verb" --help
   equal "help $verb and $verb --help" "$(cat "$work/out")" "$(cat "$work/help")"
 done
-equal "the verbs" "$verbs" " caption inspect train eval bench devices help"
+equal "the verbs" "$verbs" " caption inspect convert quantize train eval bench devices help"
 run 0 devices
 for name in cpu: blas: threads:; do says out "$name"; done
 OMP_NUM_THREADS=3 run 0 devices
@@ -70,8 +70,8 @@ misuse " eval" eval dog
 misuse " eval" eval caption --set moon
 misuse " eval" eval caption --set "scenes,"
 misuse " eval" eval caption --limit -1
-misuse " bench" bench a b
-misuse " bench" bench --only moon
-misuse " bench" bench --only training x.png
+misuse " bench" bench caption a b
+misuse " bench" bench moon
+misuse " bench" bench training x.png
 misuse " devices" devices x
 finish

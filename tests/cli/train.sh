@@ -19,12 +19,12 @@ run 0 train caption "${small[@]}" --out "$work/parts" --steps 4 --seed 3 --stop-
 run 0 train caption --data "$pack" --out "$work/parts" --resume --quiet
 silent err
 checks=$((checks + 1))
-cmp -s "$work/whole/captioner.safetensors" "$work/parts/captioner.safetensors" ||
+cmp -s "$work/whole/captioner.gguf" "$work/parts/captioner.gguf" ||
   problem "going on from step 2 does not give what 4 steps in one go give"
 run 0 train caption "${small[@]}" --out "$work/other" --steps 4 --seed 4
 checks=$((checks + 1))
-cmp -s "$work/whole/captioner.safetensors" "$work/other/captioner.safetensors" && problem "the seed makes no difference"
-run 0 train caption --data "$pack" --out "$work/warm" --init "$work/whole/captioner.safetensors" --steps 2 --batch 2
+cmp -s "$work/whole/captioner.gguf" "$work/other/captioner.gguf" && problem "the seed makes no difference"
+run 0 train caption --data "$pack" --out "$work/warm" --init "$work/whole/captioner.gguf" --steps 2 --batch 2
 
 # a signal: exit code 130, and the checkpoint is there to go on from
 "$linnet" train caption "${small[@]}" --out "$work/stopped" --steps 1000000 >"$work/out" 2>"$work/err" &
@@ -42,17 +42,17 @@ run 0 inspect "$work/stopped/checkpoint.safetensors"
 says out "visualrwkv"
 
 # what was trained can be used
-run 0 inspect "$work/whole/captioner.safetensors"
-run 0 caption -m "$work/whole/captioner.safetensors" "$pictures/gradient_97x61.png"
-run 0 eval caption -m "$work/whole/captioner.safetensors" --data "$pack" --limit 4
+run 0 inspect "$work/whole/captioner.gguf"
+run 0 caption -m "$work/whole/captioner.gguf" "$pictures/gradient_97x61.png"
+run 0 eval caption -m "$work/whole/captioner.gguf" --data "$pack" --limit 4
 for word in scenes: unseen: kinds: model blank frequent; do says out "$word"; done
-run 0 eval caption -m "$work/whole/captioner.safetensors" --data "$pack" --limit 4 --set scenes,kinds --json --pairs
+run 0 eval caption -m "$work/whole/captioner.gguf" --data "$pack" --limit 4 --set scenes,kinds --json --pairs
 equal "the sets" "$("$json_check" 0.set 1.set 0.scenes 0.pairs <"$work/out" | paste -sd' ')" "scenes kinds 4 array 4"
-run 0 eval caption -m "$work/whole/captioner.safetensors" --data "$pack" --limit 4 --set kinds --pairs
+run 0 eval caption -m "$work/whole/captioner.gguf" --data "$pack" --limit 4 --set kinds --pairs
 checks=$((checks + 1))
 grep -qP '^(a|two|three|one).*diamond.*\t' "$work/out" || problem "no pair of the held-out kind: $(head -n 3 "$work/out")"
-run 1 eval caption -m "$work/whole/captioner.safetensors" --data "$work/none.pack"
+run 1 eval caption -m "$work/whole/captioner.gguf" --data "$work/none.pack"
 says err "none.pack"
-run 0 bench -m "$work/whole/captioner.safetensors" --only caption --runs 2 --json
+run 0 bench caption -m "$work/whole/captioner.gguf" --runs 2 --json
 "$json_check" caption.milliseconds.token <"$work/out" >"$work/token" || problem "no time of a token"
 finish

@@ -30,7 +30,9 @@ unwritten caption --json "$picture"
 unwritten caption --jsonl "$picture"
 unwritten inspect "$LINNET_MODEL"
 unwritten inspect --tensors --json "$LINNET_MODEL"
-unwritten bench --only caption --runs 1
+unwritten inspect --stats --verify "$LINNET_MODEL"
+unwritten convert -q "$LINNET_MODEL" "$work/copy.gguf"
+unwritten bench caption --runs 1
 # a closed standard input or stderr is no reason to write into the wrong file
 run 0 caption "$picture"
 "$linnet" caption "$picture" <&- 2>&- >"$work/again"
