@@ -4,7 +4,7 @@
  *   #include <stdio.h>
  *
  *   int main(int argc, char **argv) {
- *     linnet_model *model = linnet_open("captioner.safetensors");
+ *     linnet_model *model = linnet_open("captioner.gguf");
  *     if (!model) return fprintf(stderr, "%s\n", linnet_error()), 1;
  *     linnet_captions *found = linnet_caption_file(model, argv[1], NULL);
  *     if (found) puts(linnet_caption_text(found, 0));

@@ -11,7 +11,7 @@ pc=$(find "$work/prefix" -name linnet.pc)
 export PKG_CONFIG_PATH=${pc%/*}
 
 mkdir -p "$work/prefix/share/linnet"
-model=$work/prefix/share/linnet/captioner.safetensors
+model=$work/prefix/share/linnet/captioner.gguf
 picture=tests/goldens/clip-preprocess/public/gradient_97x61.png
 "$3" "$model" 1
 # shellcheck disable=SC2046 # several words
