@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/utf8.h"
 #include "kernels/base.h"
+#include "kernels/utf8.h"
 
 /* --- text --------------------------------------------------------------------------------------------------------- */
 

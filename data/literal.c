@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "data/utf8.h"
+#include "kernels/utf8.h"
 
 /* The value of n hexadecimal digits, or -1. */
 static int32_t hex_value(const char *digits, size_t n) {

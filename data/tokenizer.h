@@ -35,7 +35,7 @@ size_t tokenizer_encode(const tokenizer *t, const char *text, size_t n, int32_t 
  * as long as the tokenizer. */
 const char *tokenizer_bytes(const tokenizer *t, int32_t id, size_t *n);
 /* The bytes of n ids in a row as a new string, terminated, that the caller frees. *size, if not NULL, gets its length:
- * text may contain the byte 0. Fails only for memory. Streams of tokens go through utf8_stream (data/utf8.h). */
+ * text may contain the byte 0. Fails only for memory. Streams of tokens go through utf8_stream (kernels/utf8.h). */
 status tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t n, char **out, size_t *size);
 
 /* The vocabulary as a text with LF after every line, in one canonical form: equal vocabularies give equal texts,

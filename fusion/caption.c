@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/utf8.h"
+#include "kernels/utf8.h"
 
 /* One answer being written. */
 typedef struct {

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/utf8.h"
+#include "kernels/utf8.h"
 
 static const char mark[] = "<image>", names[][10] = {[PROMPT_HUMAN] = "User", [PROMPT_MODEL] = "Assistant"};
 

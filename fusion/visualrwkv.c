@@ -7,7 +7,7 @@
 
 enum { D = 1, W, SIZES };
 static const param_spec rows[] = {
-    {"proj.weight", offsetof(visualrwkv, proj), {-D, -W}, PARAM_MATRIX, init_fan_in, 0, PARAM_QUANTIZABLE, 0},
+    {"proj.weight", offsetof(visualrwkv, proj), {-D, -W}, PARAM_MATRIX, init_fan_in, 0, 0, 0},
 };
 
 #define TOWER "vit.image_model."

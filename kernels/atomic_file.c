@@ -18,11 +18,13 @@ struct atomic_file {
 static char *resolve(const char *path) {
   struct stat info;
   if (!*path) return fail_null(STATUS_IO, "cannot write to a file without a name");
-  if (stat(path, &info)) return mem_string(path);
+  if (stat(path, &info))
+    return errno == ENOENT ? mem_string(path) : fail_null(STATUS_IO, "cannot write %s: %s", path, strerror(errno));
   if (S_ISDIR(info.st_mode)) return fail_null(STATUS_IO, "cannot write %s: it is a folder", path);
   if (!S_ISREG(info.st_mode)) return fail_null(STATUS_IO, "cannot write %s: it is not a regular file", path);
   char *real = realpath(path, NULL);
-  return real ? real : fail_null(STATUS_IO, "cannot write %s: %s", path, strerror(errno));
+  return real ? real
+              : fail_null(errno == ENOMEM ? STATUS_MEMORY : STATUS_IO, "cannot write %s: %s", path, strerror(errno));
 }
 
 /* A name that nobody uses; O_EXCL decides. Unlike mkstemp this keeps the permissions that the user's umask asks for. */
@@ -77,11 +79,10 @@ status atomic_file_patch(atomic_file *f, size_t offset, const void *data, size_t
   return put(f, (off_t)offset, data, bytes);
 }
 
-/* Makes the new name durable. Some file systems cannot sync a folder (EINVAL); there the rename has to do. */
-static status sync_folder(const char *path) {
-  char *folder = mem_string(path);
-  if (!folder) return last_status();
-  char *slash = strrchr(folder, '/');
+/* Makes the new name durable. Some file systems cannot sync a folder (EINVAL); there the rename has to do. Nothing is
+ * allocated, since the file has its name: the temporary's, in the same folder, has served and is cut down to it. */
+static status sync_folder(atomic_file *f) {
+  char *folder = f->temporary, *slash = strrchr(folder, '/');
   if (!slash)
     strcpy(folder, "."); /* a path without a slash has at least one byte */
   else
@@ -89,11 +90,10 @@ static status sync_folder(const char *path) {
   const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   /* A folder that may be written but not listed cannot be opened, and so not be synced either. */
   const bool ok = fd < 0 ? errno == EACCES : !fsync(fd) || errno == EINVAL;
-  const status result =
-      ok ? STATUS_OK
-         : fail(STATUS_IO, "%s is written, but its folder %s could not be synced: %s", path, folder, strerror(errno));
+  const status result = ok ? STATUS_OK
+                           : fail(STATUS_IO, "%s is written, but its folder %s could not be synced: %s", f->path,
+                                  folder, strerror(errno));
   if (fd >= 0) close(fd);
-  free(folder);
   return result;
 }
 
@@ -108,7 +108,7 @@ status atomic_file_commit(atomic_file *f) {
   if (result) {
     unlink(f->temporary);
   } else {
-    result = sync_folder(f->path);
+    result = sync_folder(f);
   }
   release(f);
   return result;

@@ -76,3 +76,9 @@ status file_map(const char *path, const void **data, size_t *size) {
 void file_unmap(const void *data, size_t size) {
   if (size) munmap((void *)(uintptr_t)data, size);
 }
+
+void file_forget(const void *data, size_t size) {
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)data;
+  const uintptr_t begin = at / page * page, end = (at + size) / page * page; /* what follows is yet to be read */
+  if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);       /* a hint: that it fails is no harm */
+}

@@ -18,10 +18,10 @@ enum { V = 1, D, F, H, N, MIX5, MIX, DECAY, SIZES }; /* what a negative dimensio
 
 /* clang-format off */
 static const param_spec rows[] = {
-    {"emb.weight", offsetof(rwkv6, emb), {-V, -D}, PARAM_EMBEDDING, init_uniform, 1e-4f, PARAM_QUANTIZABLE, 0},
+    {"emb.weight", offsetof(rwkv6, emb), {-V, -D}, PARAM_EMBEDDING, init_uniform, 1e-4f, 0, 0},
     {"ln_out.weight", offsetof(rwkv6, ln_out_weight), {-D}, PARAM_NORM, init_constant, 1, 0, 0},
     {"ln_out.bias", offsetof(rwkv6, ln_out_bias), {-D}, PARAM_NORM, init_constant, 0, 0, 0},
-    {"head.weight", offsetof(rwkv6, head), {-V, -D}, PARAM_MATRIX, init_orthogonal, 0.5f, PARAM_QUANTIZABLE, 0},
+    {"head.weight", offsetof(rwkv6, head), {-V, -D}, PARAM_MATRIX, init_orthogonal, 0.5f, 0, 0},
     {"blocks.%d.ln0.weight", offsetof(rwkv6_block, ln0_weight), {-D}, PARAM_NORM, init_constant, 1,
      PARAM_FIRST_BLOCK, 0},
     {"blocks.%d.ln0.bias", offsetof(rwkv6_block, ln0_bias), {-D}, PARAM_NORM, init_constant, 0, PARAM_FIRST_BLOCK, 0},
@@ -41,20 +41,18 @@ static const param_spec rows[] = {
     {"blocks.%d.att.time_decay_w1", ATT(decay_w1), {-D, -DECAY}, PARAM_LOW_RANK, init_constant, 0, 0, 0},
     {"blocks.%d.att.time_decay_w2", ATT(decay_w2), {-DECAY, -D}, PARAM_LOW_RANK, init_uniform, 0.01f, 0, 0},
     {"blocks.%d.att.time_faaaa", ATT(bonus), {-H, -N}, PARAM_BONUS, init_bonus, 0, 0, 0},
-    {"blocks.%d.att.receptance.weight", ATT(receptance), {-D, -D}, PARAM_MATRIX, init_orthogonal, 1,
-     PARAM_QUANTIZABLE, 0},
-    {"blocks.%d.att.key.weight", ATT(key), {-D, -D}, PARAM_MATRIX, init_orthogonal, 0.1f, PARAM_QUANTIZABLE, 0},
-    {"blocks.%d.att.value.weight", ATT(value), {-D, -D}, PARAM_MATRIX, init_orthogonal, 1, PARAM_QUANTIZABLE, 0},
-    {"blocks.%d.att.gate.weight", ATT(gate), {-D, -D}, PARAM_MATRIX, init_orthogonal, 0.1f, PARAM_QUANTIZABLE, 0},
-    {"blocks.%d.att.output.weight", ATT(output), {-D, -D}, PARAM_MATRIX, init_constant, 0, PARAM_QUANTIZABLE, 0},
+    {"blocks.%d.att.receptance.weight", ATT(receptance), {-D, -D}, PARAM_MATRIX, init_orthogonal, 1, 0, 0},
+    {"blocks.%d.att.key.weight", ATT(key), {-D, -D}, PARAM_MATRIX, init_orthogonal, 0.1f, 0, 0},
+    {"blocks.%d.att.value.weight", ATT(value), {-D, -D}, PARAM_MATRIX, init_orthogonal, 1, 0, 0},
+    {"blocks.%d.att.gate.weight", ATT(gate), {-D, -D}, PARAM_MATRIX, init_orthogonal, 0.1f, 0, 0},
+    {"blocks.%d.att.output.weight", ATT(output), {-D, -D}, PARAM_MATRIX, init_constant, 0, 0, 0},
     {"blocks.%d.att.ln_x.weight", ATT(ln_x_weight), {-D}, PARAM_NORM, init_depth_norm, 0, 0, 0},
     {"blocks.%d.att.ln_x.bias", ATT(ln_x_bias), {-D}, PARAM_NORM, init_constant, 0, 0, 0},
     {"blocks.%d.ffn.time_maa_k", FFN(mix_k), {1, 1, -D}, PARAM_MIX, init_maa_ffn, 0, 0, 0},
     {"blocks.%d.ffn.time_maa_r", FFN(mix_r), {1, 1, -D}, PARAM_MIX, init_maa_ffn, 0, 0, 0},
-    {"blocks.%d.ffn.key.weight", FFN(key), {-F, -D}, PARAM_MATRIX, init_orthogonal, 1, PARAM_QUANTIZABLE, 0},
-    {"blocks.%d.ffn.receptance.weight", FFN(receptance), {-D, -D}, PARAM_MATRIX, init_constant, 0,
-     PARAM_QUANTIZABLE, 0},
-    {"blocks.%d.ffn.value.weight", FFN(value), {-D, -F}, PARAM_MATRIX, init_constant, 0, PARAM_QUANTIZABLE, 0},
+    {"blocks.%d.ffn.key.weight", FFN(key), {-F, -D}, PARAM_MATRIX, init_orthogonal, 1, 0, 0},
+    {"blocks.%d.ffn.receptance.weight", FFN(receptance), {-D, -D}, PARAM_MATRIX, init_constant, 0, 0, 0},
+    {"blocks.%d.ffn.value.weight", FFN(value), {-D, -F}, PARAM_MATRIX, init_constant, 0, 0, 0},
 };
 /* clang-format on */
 enum { ROWS = sizeof rows / sizeof *rows };

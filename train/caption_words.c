@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/utf8.h"
+#include "kernels/utf8.h"
 
 /* The caption as code points, and the tokens written so far. */
 typedef struct {

@@ -7,6 +7,7 @@
 
 #include "kernels/bytes.h"
 #include "kernels/file.h"
+#include "kernels/utf8.h"
 #include "weights/checksum.h"
 #include "weights/container.h"
 #include "weights/llama_layout.h"
@@ -187,6 +188,7 @@ status checkpoint_check_name(const char *name) {
   if (length > CHECKPOINT_NAME_MAX)
     return fail(STATUS_FORMAT, "a tensor's name has %zu bytes, the most is %d: %.40s...", length, CHECKPOINT_NAME_MAX,
                 name);
+  if (!utf8_valid(name, length)) return fail(STATUS_FORMAT, "a tensor's name is not UTF-8");
   for (const char *p = name; *p; p++)
     if ((unsigned char)*p < 0x20 || *p == 0x7f)
       return fail(STATUS_FORMAT, "a tensor's name holds the control character 0x%02x", (unsigned char)*p);
@@ -205,25 +207,28 @@ status checkpoint_add(checkpoint *c, const checkpoint_tensor *t) {
   return STATUS_OK;
 }
 
-/* The text of a text; NULL for other values and for texts with a zero byte, which C would take for their end. */
-static char *entry_text(const metadata_value *value) {
+/* The text of a text, copied; NULL for other values and for texts with a zero byte, which C would take for the end. */
+static status entry_text(const metadata_value *value, char **copy) {
   const char *text;
   size_t length;
-  if (!metadata_text(value, &text, &length) || memchr(text, 0, length)) return NULL;
-  char *copy = mem_alloc(length + 1, 1);
-  if (!copy) return NULL;
-  memcpy(copy, text, length);
-  copy[length] = 0;
-  return copy;
+  *copy = NULL;
+  if (!metadata_text(value, &text, &length) || memchr(text, 0, length)) return STATUS_OK;
+  if (!(*copy = mem_alloc(length + 1, 1))) return last_status();
+  memcpy(*copy, text, length);
+  (*copy)[length] = 0;
+  return STATUS_OK;
 }
 
 status checkpoint_add_entry(checkpoint *c, const char *key, const metadata_value *value) {
   checkpoint_entry *entries = mem_room(c->entries, c->entry_count, &c->entry_capacity, sizeof *entries);
   if (!entries) return last_status();
   c->entries = entries;
-  char *copy = mem_string(key);
-  if (!copy) return last_status();
-  c->entries[c->entry_count++] = (checkpoint_entry){copy, *value, entry_text(value)};
+  char *text, *copy = mem_string(key);
+  if (!copy || entry_text(value, &text)) {
+    free(copy);
+    return last_status();
+  }
+  c->entries[c->entry_count++] = (checkpoint_entry){copy, *value, text};
   return STATUS_OK;
 }
 

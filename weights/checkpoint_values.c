@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kernels/file.h"
 #include "kernels/half.h"
 #include "kernels/quant.h"
 #include "weights/checkpoint.h"
@@ -76,6 +77,20 @@ bool checkpoint_shape_bytes(checkpoint_dtype dtype, int n_dims, const int64_t *d
   return true;
 }
 
+status checkpoint_shape_parse(const json_t *list, checkpoint_tensor *t) {
+  if (!json_is_array(list)) return fail(STATUS_FORMAT, "has no shape");
+  if (json_array_size(list) > CHECKPOINT_DIMS)
+    return fail(STATUS_FORMAT, "has %zu dimensions, the most is %d", json_array_size(list), CHECKPOINT_DIMS);
+  t->n_dims = (int)json_array_size(list);
+  for (int i = 0; i < t->n_dims; i++) {
+    const json_t *dim = json_array_get(list, (size_t)i);
+    if (!json_is_integer(dim) || json_integer_value(dim) < 0)
+      return fail(STATUS_FORMAT, "has a dimension that is not a whole number from 0 up");
+    t->dim[i] = json_integer_value(dim);
+  }
+  return STATUS_OK;
+}
+
 const char *checkpoint_shape_text(int n_dims, const int64_t *dim, char *text) {
   size_t used = 0;
   text[used++] = '[';
@@ -107,12 +122,21 @@ static status refuse_value(const checkpoint *c, const checkpoint_tensor *t, int6
 
 /* --- pieces of a tensor's bytes ----------------------------------------------------------------------------------- */
 
+/* Whole files are read once, front to back: what has been passed need not stay in memory. */
+static void forget(const checkpoint *c, const uint8_t *bytes, size_t size) {
+  if (c->mapped && bytes >= c->data && bytes < c->data + c->size) file_forget(bytes, size);
+  for (size_t i = 0; i < c->part_count; i++) forget(c->parts[i], bytes, size);
+}
+
+enum { FORGET = 1 << 18 }; /* bytes, at a time */
+
 status checkpoint_read(const checkpoint *c, const checkpoint_tensor *t, size_t offset, size_t bytes, void *out) {
   assert(offset <= t->bytes && bytes <= t->bytes - offset);
   assert(offset % dtypes[t->dtype].size == 0 && bytes % dtypes[t->dtype].size == 0);
   if (bytes == 0) return STATUS_OK;
   if (t->data) {
     memcpy(out, (const uint8_t *)t->data + offset, bytes);
+    if (bytes >= FORGET) forget(c, (const uint8_t *)t->data + offset, bytes);
     return STATUS_OK;
   }
   if (c->reader.read(c->reader.self, t, offset, bytes, out))
@@ -205,7 +229,8 @@ static status widen(const checkpoint *c, const checkpoint_tensor *t, int64_t fir
 
 status checkpoint_read_f32_part(const checkpoint *c, const checkpoint_tensor *t, int64_t first, int64_t n, float *out) {
   const size_t block = dtypes[t->dtype].block, most = piece_units(t->dtype);
-  const size_t begin = (size_t)first / block, end = begin + (size_t)n / block;
+  const size_t begin = (size_t)first / block, end = begin + (size_t)n / block, size = dtypes[t->dtype].size;
+  size_t kept = begin;
   uint8_t buffer[PIECE];
   const uint8_t *in;
   assert(first >= 0 && n >= 0 && first <= checkpoint_elements(t) - n);
@@ -214,6 +239,9 @@ status checkpoint_read_f32_part(const checkpoint *c, const checkpoint_tensor *t,
     units = end - at < most ? end - at : most;
     if (piece(c, t, at, units, buffer, &in)) return last_status();
     if (widen(c, t, (int64_t)(at * block), in, units, out + (at - begin) * block)) return last_status();
+    if (!t->data || (at + units - kept) * size < FORGET) continue;
+    forget(c, (const uint8_t *)t->data + kept * size, (at + units - kept) * size);
+    kept = at + units;
   }
   return STATUS_OK;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "kernels/file.h"
 #include "weights/container.h"
 #include "weights/safetensors_format.h"
 #include "weights/writer.h"
@@ -43,6 +44,15 @@ static const uint8_t *find_digits(const checkpoint *c, const metadata_value *val
   return c->data + 8 + length;
 }
 
+static void add_part(checksum *sum, const checkpoint *c, const uint8_t *from, size_t bytes) {
+  enum { PIECE = 1 << 20 };
+  for (size_t n; bytes; from += n, bytes -= n) {
+    n = bytes < PIECE ? bytes : PIECE;
+    checksum_add(sum, from, n);
+    if (c->mapped) file_forget(from, n);
+  }
+}
+
 status checkpoint_checksum_verify(const checkpoint *c, bool *has_checksum) {
   const checkpoint_entry *entry = checkpoint_metadata_find(c, WRITER_CHECKSUM);
   *has_checksum = entry != NULL;
@@ -57,9 +67,9 @@ status checkpoint_checksum_verify(const checkpoint *c, bool *has_checksum) {
   checksum *sum = checksum_new();
   if (!sum) return last_status();
   char text[CHECKSUM_DIGITS + 1];
-  checksum_add(sum, c->data, (size_t)(digits - c->data));
+  add_part(sum, c, c->data, (size_t)(digits - c->data));
   checksum_add(sum, CHECKSUM_ZERO, CHECKSUM_DIGITS);
-  checksum_add(sum, digits + CHECKSUM_DIGITS, (size_t)(c->data + c->size - digits) - CHECKSUM_DIGITS);
+  add_part(sum, c, digits + CHECKSUM_DIGITS, (size_t)(c->data + c->size - digits) - CHECKSUM_DIGITS);
   checksum_text(sum, text);
   checksum_free(sum);
   return memcmp(text, digits, CHECKSUM_DIGITS)

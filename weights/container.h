@@ -49,8 +49,12 @@ status checkpoint_add_string(checkpoint *c, const char *key, const char *text);
 /* Memory for tensor data or metadata that lives as long as the checkpoint. The reader bounds what it asks for. */
 void *checkpoint_own(checkpoint *c, size_t bytes);
 
-/* STATUS_FORMAT unless 1 to CHECKPOINT_NAME_MAX bytes without control characters: names are printed to terminals. */
+/* STATUS_FORMAT unless 1 to CHECKPOINT_NAME_MAX bytes of UTF-8 without control characters: names are printed to
+ * terminals. */
 status checkpoint_check_name(const char *name);
+
+/* Sets n_dims and dim from a JSON list of whole numbers; the sentence goes on from a tensor's name. */
+status checkpoint_shape_parse(const json_t *list, checkpoint_tensor *t);
 
 /* The block type of a type; false if it is none. */
 bool checkpoint_dtype_quant(checkpoint_dtype dtype, quant_type *type);

@@ -144,7 +144,9 @@ static status put_architecture(conversion *v) {
   static const char key[] = "general.architecture";
   identity id;
   if (strcmp(v->container, "gguf") || checkpoint_metadata_find(v->in, key)) return STATUS_OK;
-  return writer_string(v->out, key, identify(v->in, &id) ? id.system : "unknown");
+  const bool known = identify(v->in, &id);
+  if (!known && last_status() == STATUS_MEMORY) return STATUS_MEMORY;
+  return writer_string(v->out, key, known ? id.system : "unknown");
 }
 
 /* ggml's programs ask a file with block types for the version of their layouts. */

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "kernels/bytes.h"
+#include "kernels/utf8.h"
 #include "weights/container.h"
 #include "weights/gguf_format.h"
 
@@ -51,7 +52,7 @@ static status take_text(reader *r, size_t most, const char *what) {
   if (length > most)
     return fail(STATUS_FORMAT, "%s claims %llu bytes, the most is %zu", what, (unsigned long long)length, most);
   if (!(bytes = take(r, (size_t)length, what))) return last_status();
-  if (!metadata_utf8(bytes, (size_t)length)) return fail(STATUS_FORMAT, "%s is not UTF-8", what);
+  if (!utf8_valid(bytes, (size_t)length)) return fail(STATUS_FORMAT, "%s is not UTF-8", what);
   for (size_t i = 0; i < length; i++)
     if (bytes[i] < 0x20 || bytes[i] == 0x7f)
       return fail(STATUS_FORMAT, "%s holds the control character 0x%02x", what, bytes[i]);
@@ -94,17 +95,12 @@ static status set_alignment(reader *r, const metadata_value *v) {
 static status parse_originals(reader *r, const metadata_value *v) {
   const char *text;
   size_t length;
-  json_error_t error;
   if (r->originals) return fail(STATUS_FORMAT, "is there twice");
   if (!metadata_text(v, &text, &length))
     return fail(STATUS_FORMAT, "is of type %s, not str", metadata_type_name(v->type));
   if (length > GGUF_ORIGINALS_MAX)
     return fail(STATUS_FORMAT, "has %zu bytes, the most is %d", length, GGUF_ORIGINALS_MAX);
-  r->originals = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
-  /* no words: the parser could not even begin */
-  if (!r->originals && (json_error_code(&error) == json_error_out_of_memory || !*error.text))
-    return fail(STATUS_MEMORY, "out of memory while reading its %zu bytes", length);
-  if (!r->originals) return fail(STATUS_FORMAT, "is not valid JSON: %s (byte %d of it)", error.text, error.position);
+  if (metadata_parse_json("the text", text, length, 0, &r->originals)) return last_status();
   return json_is_object(r->originals) ? STATUS_OK : fail(STATUS_FORMAT, "is not a JSON object");
 }
 
@@ -180,19 +176,6 @@ static status read_offset(reader *r, checkpoint_tensor *t) {
   return STATUS_OK;
 }
 
-static status original_shape(const json_t *shape, checkpoint_tensor *t) {
-  if (!json_is_array(shape) || json_array_size(shape) > CHECKPOINT_DIMS)
-    return fail(STATUS_FORMAT, "its shape is no list of at most %d numbers", CHECKPOINT_DIMS);
-  t->n_dims = (int)json_array_size(shape);
-  for (int i = 0; i < t->n_dims; i++) {
-    const json_t *dim = json_array_get(shape, (size_t)i);
-    if (!json_is_integer(dim) || json_integer_value(dim) < 0)
-      return fail(STATUS_FORMAT, "its shape holds something else than whole numbers from 0 up");
-    t->dim[i] = json_integer_value(dim);
-  }
-  return STATUS_OK;
-}
-
 /* What a tensor was before it was written under a substitute: the same bytes with another name, shape or type. */
 static status restore_original(json_t *original, checkpoint_tensor *t) {
   const char *member;
@@ -205,7 +188,7 @@ static status restore_original(json_t *original, checkpoint_tensor *t) {
       if (checkpoint_check_name(word)) return last_status();
       t->name = word;
     } else if (!strcmp(member, "shape")) {
-      if (original_shape(value, t)) return last_status();
+      if (checkpoint_shape_parse(value, t)) return last_status();
     } else if (strcmp(member, "dtype") || !word || !checkpoint_dtype_parse(word, &t->dtype)) {
       return fail(STATUS_FORMAT, "its %.40s is none", member);
     }

@@ -75,12 +75,6 @@ static void shown_shape(const writer_tensor *t, shown *s) {
   }
 }
 
-static json_t *json_shape(int n_dims, const int64_t *dim) {
-  json_t *shape = json_array();
-  for (int i = 0; i < n_dims; i++) json_array_append_new(shape, json_integer(dim[i]));
-  return shape;
-}
-
 /* What differs between a tensor and what is shown, as a member of `originals`. */
 static status note_original(const writer_tensor *t, const shown *s, json_t *originals) {
   checkpoint_dtype dtype;
@@ -91,7 +85,7 @@ static status note_original(const writer_tensor *t, const shown *s, json_t *orig
   json_t *note = json_object();
   bool ok = note != NULL;
   if (!same_name) ok &= !json_object_set_new(note, "name", json_string(t->name));
-  if (!same_shape) ok &= !json_object_set_new(note, "shape", json_shape(t->n_dims, t->dim));
+  if (!same_shape) ok &= !json_object_set_new(note, "shape", writer_shape(t->n_dims, t->dim));
   if (!same_type) ok &= !json_object_set_new(note, "dtype", json_string(checkpoint_dtype_name(t->dtype)));
   ok &= !json_object_set_new(originals, s->name, note);
   return ok ? STATUS_OK : fail(STATUS_MEMORY, "out of memory for the header");
@@ -155,8 +149,8 @@ status gguf_header(writer_content *content, writer_header *header) {
   if (!result && !originals) result = fail(STATUS_MEMORY, "out of memory for the header");
   for (size_t i = 0; !result && i < content->count; i++)
     result = put_tensor(&content->tensors[i], i, &table, originals);
-  char *text = json_object_size(originals) ? json_dumps(originals, JSON_COMPACT) : NULL;
-  if (!result && !text && json_object_size(originals)) result = fail(STATUS_MEMORY, "out of memory for the header");
+  char *text = json_object_size(originals) ? metadata_json_text(originals, 0) : NULL;
+  if (!result && !text && json_object_size(originals)) result = last_status();
   if (!result && text && strlen(text) > GGUF_ORIGINALS_MAX)
     result =
         fail(STATUS_UNSUPPORTED, "%zu tensors have names, shapes or types that GGUF lacks, too many for its header",

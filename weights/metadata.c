@@ -1,12 +1,14 @@
 /* Metadata values in GGUF's encoding: sizes, reading, building, JSON (GGUF specification, "gguf_metadata_value_t"). */
 #include "weights/metadata.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kernels/bytes.h"
+#include "kernels/utf8.h"
 
 #define TEXT_HEAD 8   /* length */
 #define ARRAY_HEAD 12 /* items' type, number of items */
@@ -236,13 +238,6 @@ const char *metadata_type_text(const metadata_value *v, char *text) {
 
 _Static_assert(2 * METADATA_DEPTH + sizeof "array" <= METADATA_TYPE_TEXT && METADATA_DEPTH <= 8, "room for brackets");
 
-/* By the JSON library, which takes no other text. */
-bool metadata_utf8(const void *bytes, size_t size) {
-  json_t *text = json_stringn(bytes, size);
-  json_decref(text);
-  return text != NULL;
-}
-
 /* {"hex": "..."} */
 static json_t *hex_json(const uint8_t *bytes, size_t size) {
   static const char digits[] = "0123456789abcdef";
@@ -279,10 +274,8 @@ static json_t *scalar_json(const metadata_value *v) {
   size_t length;
   if (metadata_integer(v, &integer)) return json_integer(integer);
   if (metadata_truth(v, &truth)) return json_boolean(truth);
-  if (metadata_text(v, &text, &length)) {
-    json_t *string = json_stringn(text, length); /* NULL unless UTF-8 */
-    return string ? string : hex_json((const uint8_t *)text, length);
-  }
+  if (metadata_text(v, &text, &length))
+    return utf8_valid(text, length) ? json_stringn_nocheck(text, length) : hex_json((const uint8_t *)text, length);
   if (v->type != METADATA_U64) return real_json(v);
   char digits[24]; /* above 2^63 */
   snprintf(digits, sizeof digits, "%llu", (unsigned long long)little64(v->bytes));
@@ -305,4 +298,26 @@ static json_t *value_json(const metadata_value *v, size_t most) {
 json_t *metadata_json(const metadata_value *v, size_t most) {
   json_t *json = value_json(v, most);
   return json ? json : fail_null(STATUS_MEMORY, "out of memory while writing metadata as JSON");
+}
+
+/* The parser seldom says that memory was short: it calls the text wrong, or goes on with a part of a string. malloc()
+ * says it. */
+status metadata_parse_json(const char *what, const char *text, size_t length, size_t flags, json_t **json) {
+  json_error_t error;
+  errno = 0;
+  *json = json_loadb(text, length, JSON_REJECT_DUPLICATES | flags, &error);
+  if (*json && errno != ENOMEM) return STATUS_OK;
+  json_decref(*json);
+  *json = NULL;
+  if (errno == ENOMEM) return fail(STATUS_MEMORY, "out of memory while reading %s of %zu bytes", what, length);
+  return fail(STATUS_FORMAT, "%s is not valid JSON: %s (byte %d)", what, error.text, error.position);
+}
+
+/* As the parser, the printer goes on when memory is short, and leaves words out. */
+char *metadata_json_text(const json_t *json, size_t flags) {
+  errno = 0;
+  char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY | flags);
+  if (text && errno != ENOMEM) return text;
+  free(text);
+  return fail_null(STATUS_MEMORY, "out of memory while writing JSON");
 }

@@ -80,12 +80,16 @@ const char *metadata_type_name(metadata_type type);
 #define METADATA_TYPE_TEXT 32
 const char *metadata_type_text(const metadata_value *v, char *text);
 
-/* Whether bytes are valid UTF-8 (zero bytes are). */
-bool metadata_utf8(const void *bytes, size_t size);
-
 /* The value as JSON (new reference): numbers, true or false, strings, arrays. Text that is no UTF-8 becomes an object
  * {"hex": "..."}, a number that JSON lacks (NaN, infinity, integers beyond 63 bits) a string. An array's items beyond
  * the first `most` (0: no bound) are left out. NULL with a STATUS_MEMORY sentence. */
 json_t *metadata_json(const metadata_value *v, size_t most);
+
+/* Parses JSON text (new reference; flags are the parser's). `what` is it, for sentences: STATUS_FORMAT, STATUS_MEMORY.
+ */
+status metadata_parse_json(const char *what, const char *text, size_t length, size_t flags, json_t **json);
+/* JSON as compact text; free() it. NULL with a STATUS_MEMORY sentence, also for a `json` of NULL, which stands for one
+ * that could not be made. */
+char *metadata_json_text(const json_t *json, size_t flags);
 
 #endif

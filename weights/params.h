@@ -1,8 +1,9 @@
 /* Parameters: one table per architecture, and the set of tensors that a table declares.
  *
- * A table row (param_spec) states once a parameter's official name, shape, file layout, class, initial values and
- * whether it may be quantized. That one table serves loading, shape checks, initialisation, the optimizer's groups
- * and saving. All values of a set lie in one buffer, all gradients in another of the same layout. */
+ * A table row (param_spec) states once a parameter's official name, shape, file layout, class and initial values. That
+ * one table serves loading, shape checks, initialisation, the optimizer's groups and saving. (Which tensors a block
+ * type is for is told by names and shapes, for every system alike: convert.h.) All values of a set lie in one buffer,
+ * all gradients in another of the same layout. */
 #ifndef LINNET_WEIGHTS_PARAMS_H
 #define LINNET_WEIGHTS_PARAMS_H
 
@@ -43,8 +44,7 @@ typedef enum {
 enum { PARAM_DIMS = 4 };
 enum {
   PARAM_FIRST_BLOCK = 1, /* exists in block 0 only */
-  PARAM_QUANTIZABLE = 2,
-  PARAM_TRAINING = 4, /* not part of a model for use: left out of exported files, not required when loading */
+  PARAM_TRAINING = 2,    /* not part of a model for use: left out of exported files, not required when loading */
 };
 
 typedef struct {

@@ -14,8 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "kernels/file.h"
 #include "weights/container.h"
 #include "weights/pickle.h"
 #include "weights/pth_archive.h"
@@ -23,8 +23,8 @@
 #include "weights/torchscript.h"
 
 #define KEY_MAX 64
-#define RELEASE_EVERY (1 << 26) /* bytes read of a mapped file until its pages are given back */
-#define SKIPPED_BYTES 256       /* of the text that lists tensors which are not read */
+#define FORGET_EVERY (1 << 26) /* bytes read of a mapped file until its pages are given back */
+#define SKIPPED_BYTES 256      /* of the text that lists tensors which are not read */
 
 /* Where a tensor lies in its storage, in bytes; its strides in elements. */
 typedef struct {
@@ -43,7 +43,7 @@ typedef struct {
   size_t budget;               /* bytes that tensors in another order than their storage may still have */
   char skipped[SKIPPED_BYTES]; /* tensors that are not read */
   pthread_mutex_t lock;        /* of zip and what follows */
-  size_t since_release;        /* bytes read */
+  size_t since_forgotten;      /* bytes read */
 } pth;
 
 /* --- the reader --------------------------------------------------------------------------------------------------- */
@@ -78,20 +78,18 @@ static status read_view(pth *f, const checkpoint_tensor *t, size_t offset, size_
   return STATUS_OK;
 }
 
-/* Pages that were read stay in memory as long as there is plenty, and count as this process's: a converter that reads a
- * large file once would seem to hold all of it. They come back when they are touched. */
-static void release_pages(pth *f, size_t bytes) {
-  f->since_release += bytes;
-  if (f->since_release < RELEASE_EVERY || !f->c->mapped) return;
-  madvise((void *)(uintptr_t)f->c->data, f->c->size, MADV_DONTNEED); /* a hint: that it fails is no harm */
-  f->since_release = 0;
+static void forget_pages(pth *f, size_t bytes) {
+  f->since_forgotten += bytes;
+  if (f->since_forgotten < FORGET_EVERY || !f->c->mapped) return;
+  file_forget(f->c->data, f->c->size);
+  f->since_forgotten = 0;
 }
 
 static status read_locked(void *self, const checkpoint_tensor *t, size_t offset, size_t bytes, void *out) {
   pth *f = self;
   pthread_mutex_lock(&f->lock);
   const status s = read_view(f, t, offset, bytes, out);
-  release_pages(f, bytes);
+  forget_pages(f, bytes);
   pthread_mutex_unlock(&f->lock);
   return s;
 }
@@ -263,7 +261,6 @@ static status add_tensor(void *self, const char *key, size_t length, const pickl
   if (length > CHECKPOINT_NAME_MAX || memchr(key, 0, length))
     return fail(STATUS_FORMAT, "a tensor's name has %zu bytes, or a zero among them; the most is %d", length,
                 CHECKPOINT_NAME_MAX);
-  if (!metadata_utf8(key, length)) return fail(STATUS_FORMAT, "a tensor's name is not UTF-8");
   memcpy(name, key, length);
   name[length] = 0;
   checkpoint_tensor t = {.name = name};

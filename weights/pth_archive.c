@@ -1,6 +1,7 @@
 /* Zip archives through libzip. See pth_archive.h. */
 #include "weights/pth_archive.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zip.h>
@@ -14,19 +15,24 @@ struct archive {
   size_t piece_entry, from, to;
 };
 
+/* For a call of libzip that failed. Not every one of its errors says that memory was short; malloc() does, in errno,
+ * which describe() has cleared. */
 static status damaged(const archive *a, size_t index, const char *why) {
+  if (errno == ENOMEM) return fail(STATUS_MEMORY, "out of memory for entry %s of the archive", archive_name(a, index));
   return fail(STATUS_FORMAT, "entry %s of the archive is damaged: %s", archive_name(a, index), why);
 }
 
 static status open_zip(archive *a, const void *data) {
   zip_error_t error;
+  errno = 0;
   zip_error_init(&error);
   zip_source_t *source = zip_source_buffer_create(data, a->bytes, 0, &error);
   if (source && !(a->zip = zip_open_from_source(source, ZIP_RDONLY, &error))) zip_source_free(source);
   status s = STATUS_OK;
   if (!a->zip)
-    s = fail(zip_error_code_zip(&error) == ZIP_ER_MEMORY ? STATUS_MEMORY : STATUS_FORMAT,
-             "the zip archive cannot be read (%s): is the file cut short?", zip_error_strerror(&error));
+    s = errno == ENOMEM ? fail(STATUS_MEMORY, "out of memory for the zip archive")
+                        : fail(STATUS_FORMAT, "the zip archive cannot be read (%s): is the file cut short?",
+                               zip_error_strerror(&error));
   zip_error_fini(&error);
   return s;
 }
@@ -96,6 +102,7 @@ static size_t unpacked_max(const archive *a) {
 /* The entry's description once its way of packing is known to be one that is read. */
 static status describe(const archive *a, size_t index, zip_stat_t *info) {
   const zip_uint64_t needed = ZIP_STAT_SIZE | ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
+  errno = 0;
   if (zip_stat_index(a->zip, index, 0, info) || (info->valid & needed) != needed)
     return damaged(a, index, zip_strerror(a->zip));
   const char *name = archive_name(a, index);

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "weights/metadata.h"
+#include "kernels/utf8.h"
 
 #define PATH_MAX_BYTES 256
 #define FOUND_MAX 1024      /* dictionaries that are looked at */
@@ -66,7 +66,7 @@ static status add_found(walk *w, const candidate *c) {
 
 /* A key that can stand in a path: it is shown, and typed. */
 static bool speakable(const pickle_value *key) {
-  if (key->kind != PICKLE_STRING || !key->count || !metadata_utf8(key->text, key->count)) return false;
+  if (key->kind != PICKLE_STRING || !key->count || !utf8_valid(key->text, key->count)) return false;
   for (size_t i = 0; i < key->count; i++)
     if ((unsigned char)key->text[i] < 0x20 || key->text[i] == 0x7f) return false;
   return true;

@@ -358,8 +358,6 @@ static status read_tensor(checkpoint *c, const file_header *h, size_t *at) {
   memcpy(name, p + start - length, length);
   name[length] = 0;
   if (strlen(name) != length) return fail(STATUS_FORMAT, "the tensor at byte %zu has a zero byte in its name", *at);
-  if (!metadata_utf8(name, length))
-    return fail(STATUS_FORMAT, "the tensor at byte %zu has a name that is not UTF-8", *at);
   if (checkpoint_check_name(name) || check_type(h->version, type, name)) return last_status();
   if (type > TYPE_FP16 && type != h->type)
     return fail(STATUS_FORMAT, "tensor %s is %s, but the header says %s", name, types[type].name, types[h->type].name);

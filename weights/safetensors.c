@@ -46,14 +46,8 @@ static status bound_json(const char *what, const char *text, size_t length, int 
 }
 
 status safetensors_json(const char *what, const char *text, size_t length, int depth, size_t flags, json_t **json) {
-  json_error_t error;
   if (bound_json(what, text, length, depth)) return last_status();
-  *json = json_loadb(text, length, JSON_REJECT_DUPLICATES | flags, &error);
-  if (*json) return STATUS_OK;
-  /* no words: the parser could not even begin */
-  if (json_error_code(&error) == json_error_out_of_memory || !*error.text)
-    return fail(STATUS_MEMORY, "out of memory while reading %s of %zu bytes", what, length);
-  return fail(STATUS_FORMAT, "%s is not valid JSON: %s (byte %d)", what, error.text, error.position);
+  return metadata_parse_json(what, text, length, flags, json);
 }
 
 /* Finds and parses the header. *data_start: where the data section begins. */
@@ -118,20 +112,6 @@ static status read_dtype(json_t *word, checkpoint_tensor *t) {
   return fail(STATUS_UNSUPPORTED, "type %.23s is not read by this version", json_string_value(word));
 }
 
-static status read_shape(json_t *shape, checkpoint_tensor *t) {
-  if (!json_is_array(shape)) return fail(STATUS_FORMAT, "has no shape");
-  if (json_array_size(shape) > CHECKPOINT_DIMS)
-    return fail(STATUS_FORMAT, "has %zu dimensions, the most is %d", json_array_size(shape), CHECKPOINT_DIMS);
-  t->n_dims = (int)json_array_size(shape);
-  for (int i = 0; i < t->n_dims; i++) {
-    const json_t *dim = json_array_get(shape, (size_t)i);
-    if (!json_is_integer(dim) || json_integer_value(dim) < 0)
-      return fail(STATUS_FORMAT, "has a dimension that is not a whole number from 0 up");
-    t->dim[i] = json_integer_value(dim);
-  }
-  return STATUS_OK;
-}
-
 /* Also holds the range against the shape and the size of the data section. */
 static status read_offsets(json_t *offsets, size_t data_size, entry *e) {
   const json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1);
@@ -157,7 +137,7 @@ static status read_offsets(json_t *offsets, size_t data_size, entry *e) {
 static status read_entry(json_t *object, size_t data_size, entry *e) {
   if (!json_is_object(object)) return fail(STATUS_FORMAT, "is not described by an object");
   if (read_dtype(json_object_get(object, "dtype"), &e->tensor)) return last_status();
-  if (read_shape(json_object_get(object, "shape"), &e->tensor)) return last_status();
+  if (checkpoint_shape_parse(json_object_get(object, "shape"), &e->tensor)) return last_status();
   if (read_offsets(json_object_get(object, "data_offsets"), data_size, e)) return last_status();
   if (json_object_size(object) != 3) return fail(STATUS_FORMAT, "has entries beside dtype, shape and data_offsets");
   return STATUS_OK;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kernels/bytes.h"
+#include "kernels/utf8.h"
 #include "weights/safetensors_format.h"
 
 /* Nesting of a value's JSON: each array within arrays has an object around it; a text may be an object. */
@@ -48,7 +49,7 @@ status safetensors_value_text(const metadata_value *value, metadata_bytes *text,
   size_t length;
   metadata_type items;
   *type = 0;
-  if (metadata_text(value, &plain, &length) && metadata_utf8(plain, length) && !memchr(plain, 0, length)) {
+  if (metadata_text(value, &plain, &length) && utf8_valid(plain, length) && !memchr(plain, 0, length)) {
     metadata_put(text, plain, length);
     metadata_put(text, "", 1);
     return text->failed ? STATUS_MEMORY : STATUS_OK;
@@ -57,7 +58,7 @@ status safetensors_value_text(const metadata_value *value, metadata_bytes *text,
   snprintf(type, METADATA_TYPE_TEXT, is_array ? "[%s]" : "%s", metadata_type_name(is_array ? items : value->type));
   const bool narrow = (is_array ? items : value->type) == METADATA_F32; /* nine digits tell any two apart */
   json_t *json = is_array ? items_json(value) : value_json(value);
-  char *dumped = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(narrow ? 9 : 17));
+  char *dumped = metadata_json_text(json, JSON_REAL_PRECISION(narrow ? 9 : 17));
   if (dumped) metadata_put(text, dumped, strlen(dumped) + 1);
   const bool ok = dumped && !text->failed;
   free(dumped);

@@ -12,7 +12,7 @@ static void put_literal(metadata_bytes *out, const char *text) { metadata_put(ou
 
 /* Any JSON value, which is released. NULL counts as a failed allocation. */
 static void put_json(metadata_bytes *out, json_t *value) {
-  char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+  char *text = metadata_json_text(value, 0);
   if (text) put_literal(out, text);
   out->failed |= !text;
   free(text);
@@ -40,18 +40,12 @@ static status put_metadata(const writer_content *content, metadata_bytes *out) {
     if (!result && *type && json_object_set_new(types, e->key, json_string(type))) out->failed = true;
     free(text.bytes);
   }
-  char *notes = !result && json_object_size(types) ? json_dumps(types, JSON_COMPACT) : NULL;
+  char *notes = !result && json_object_size(types) ? metadata_json_text(types, 0) : NULL;
   if (notes) put_entry(out, SAFETENSORS_TYPES, notes);
   out->failed |= !notes && json_object_size(types);
   free(notes);
   json_decref(types);
   return result;
-}
-
-static json_t *json_shape(int n_dims, const int64_t *dim) {
-  json_t *shape = json_array();
-  for (int i = 0; i < n_dims; i++) json_array_append_new(shape, json_integer(dim[i]));
-  return shape;
 }
 
 static status put_tensor(const writer_tensor *t, metadata_bytes *out) {
@@ -64,7 +58,7 @@ static status put_tensor(const writer_tensor *t, metadata_bytes *out) {
   put_json(out, json_string(t->name));
   put_literal(out, ":");
   put_json(out, json_pack("{s:s, s:o, s:[I,I]}", "dtype", checkpoint_dtype_name(t->dtype), "shape",
-                          json_shape(t->n_dims, t->dim), "data_offsets", (json_int_t)t->begin,
+                          writer_shape(t->n_dims, t->dim), "data_offsets", (json_int_t)t->begin,
                           (json_int_t)(t->begin + t->bytes)));
   return STATUS_OK;
 }

@@ -33,7 +33,7 @@ static status read_pieces(const checkpoint *c, const checkpoint_tensor *t, float
 }
 
 status tensor_statistics_read(const checkpoint *c, const checkpoint_tensor *t, tensor_statistics *out) {
-  enum { PIECE = 1 << 16 }; /* values: whole blocks of every type */
+  enum { PIECE = 1 << 19 }; /* values: whole blocks of every type */
   moments m = {0};
   float *values = mem_alloc(PIECE, sizeof *values);
   *out = (tensor_statistics){.count = checkpoint_elements(t)};

@@ -9,6 +9,7 @@
 #include "kernels/atomic_file.h"
 #include "kernels/half.h"
 #include "kernels/quant.h"
+#include "kernels/utf8.h"
 #include "weights/container.h"
 #include "weights/gguf_format.h"
 #include "weights/safetensors_format.h"
@@ -111,8 +112,8 @@ static status check_metadata(const writer *w, const char *key, const metadata_va
 static status add_metadata(writer *w, const char *key, const metadata_value *value) {
   writer_content *content = &w->content;
   if (check_metadata(w, key, value)) return last_status();
-  if (json_object_set_new(w->keys, key, json_null()))
-    return fail(STATUS_ARGUMENT, "the key of metadata %s is not valid UTF-8", key);
+  if (!utf8_valid(key, strlen(key))) return fail(STATUS_ARGUMENT, "the key of metadata %s is not valid UTF-8", key);
+  if (json_object_set_new(w->keys, key, json_null())) return fail(STATUS_MEMORY, "out of memory for metadata %s", key);
   writer_entry *entries = mem_room(content->entries, content->entry_count, &content->entry_capacity, sizeof *entries);
   if (!entries) return last_status();
   content->entries = entries;
@@ -131,7 +132,7 @@ status writer_metadata(writer *w, const char *key, const metadata_value *value) 
 
 static status add_string(writer *w, const char *key, const char *text) {
   metadata_bytes bytes = {0};
-  if (!metadata_utf8(text, strlen(text))) return fail(STATUS_ARGUMENT, "metadata %s is not valid UTF-8", key);
+  if (!utf8_valid(text, strlen(text))) return fail(STATUS_ARGUMENT, "metadata %s is not valid UTF-8", key);
   metadata_put_text(&bytes, text, strlen(text));
   const metadata_value value = {METADATA_STRING, bytes.bytes, bytes.size};
   const status result = bytes.failed ? last_status() : add_metadata(w, key, &value);
@@ -163,8 +164,7 @@ static status add_tensor(writer *w, const char *name, checkpoint_dtype dtype, in
   if (json_object_get(w->names, name)) return fail(STATUS_ARGUMENT, "tensor %s is declared twice", name);
   if (!checkpoint_shape_bytes(dtype, n_dims, dim, &t.bytes))
     return fail(STATUS_ARGUMENT, "tensor %s (%s) has an impossible shape", name, checkpoint_dtype_name(dtype));
-  if (json_object_set_new(w->names, name, json_null()))
-    return fail(STATUS_ARGUMENT, "tensor %s is not valid UTF-8", name);
+  if (json_object_set_new(w->names, name, json_null())) return fail(STATUS_MEMORY, "out of memory for tensor %s", name);
   writer_tensor *tensors = mem_room(content->tensors, content->count, &content->capacity, sizeof *tensors);
   if (!tensors) return last_status();
   content->tensors = tensors;
@@ -190,6 +190,16 @@ status writer_place(writer_content *content, size_t alignment) {
       return fail(STATUS_UNSUPPORTED, "tensor %s lies beyond the end of any file", t->name);
   }
   return STATUS_OK;
+}
+
+json_t *writer_shape(int n_dims, const int64_t *dim) {
+  json_t *shape = json_array();
+  for (int i = 0; i < n_dims; i++)
+    if (json_array_append_new(shape, json_integer(dim[i]))) { /* takes no NULL */
+      json_decref(shape);
+      return NULL;
+    }
+  return shape;
 }
 
 /* --- data --------------------------------------------------------------------------------------------------------- */
@@ -258,7 +268,9 @@ status writer_put(writer *w, const char *name, const void *data, size_t bytes) {
 static status check_range(const writer_tensor *t, const float *values, size_t n) {
   const bool blocks = checkpoint_dtype_block(t->dtype) > 1;
   const float beyond = t->dtype == CHECKPOINT_BF16 ? 0x1.ffp127f : 65520;
-  for (size_t i = 0; i < n; i++)
+  size_t beyond_it = 0; /* first without a way out, so that the compiler can vectorise it */
+  for (size_t i = 0; i < n; i++) beyond_it += !(fabsf(values[i]) < beyond);
+  for (size_t i = 0; beyond_it && i < n; i++)
     if (!(fabsf(values[i]) < beyond) && (blocks || isfinite(values[i])))
       return fail(STATUS_UNSUPPORTED, "tensor %s holds %g, which %s cannot hold: write BF16 or F32", t->name,
                   (double)values[i], checkpoint_dtype_name(t->dtype));

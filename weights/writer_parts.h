@@ -35,6 +35,8 @@ typedef struct {
 
 /* STATUS_UNSUPPORTED if the tensors cannot all have an address. */
 status writer_place(writer_content *content, size_t alignment);
+/* [2,3]; NULL if memory is short. */
+json_t *writer_shape(int n_dims, const int64_t *dim);
 
 /* A failed allocation may also be left in `bytes.failed`. STATUS_ARGUMENT or STATUS_UNSUPPORTED for what the container
  * cannot hold, with a sentence that begins with what it is. */

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/utf8.h"
 #include "fusion/caption.h"
+#include "kernels/utf8.h"
 #include "tests/support/tiny_captioner.h"
 
 #include <setjmp.h>

@@ -179,8 +179,7 @@ static void test_texts(void **state) {
   expect_json(text("\377\0ab", 4), 0, "{\"hex\":\"ff006162\"}");   /* no UTF-8 */
   expect_json(text("\303", 1), 0, "{\"hex\":\"c3\"}");             /* half a character */
   expect_json(text("\355\240\200", 3), 0, "{\"hex\":\"eda080\"}"); /* half a surrogate pair */
-  assert_true(metadata_utf8("a\0\303\274", 4) && metadata_utf8("", 0));
-  assert_false(metadata_utf8("\300\257", 2));
+  expect_json(text("\300\257", 2), 0, "{\"hex\":\"c0af\"}");       /* overlong */
 }
 
 static void test_arrays(void **state) {

@@ -30,7 +30,7 @@ typedef struct {
 #define OF(field) offsetof(model, field)
 #define IN(field) offsetof(block, field)
 static const param_spec rows[] = {
-    {"emb.weight", OF(emb), {-V, -D}, PARAM_EMBEDDING, init_uniform, 0.25f, PARAM_QUANTIZABLE, LAYOUT_SAME},
+    {"emb.weight", OF(emb), {-V, -D}, PARAM_EMBEDDING, init_uniform, 0.25f, 0, LAYOUT_SAME},
     {"patch.weight", OF(patch), {-D, 3, -P, -P}, PARAM_MATRIX, init_fan_in, 0, 0, LAYOUT_PATCH},
     {"table", OF(table), {1, 40, -D}, PARAM_POSITION, init_normal, 0.5f, 0, LAYOUT_SAME},
     {"labels.weight", OF(labels), {-V, -D}, PARAM_MATRIX, init_normal, 1, PARAM_TRAINING, LAYOUT_SAME},

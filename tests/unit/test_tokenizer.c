@@ -11,8 +11,8 @@
 
 #include "data/literal.h"
 #include "data/tokenizer.h"
-#include "data/utf8.h"
 #include "data/vocabulary.h"
+#include "kernels/utf8.h"
 
 #include <cmocka.h> /* after our own: it makes a macro of fail() */
 

@@ -445,7 +445,7 @@ static void test_misuse(void **state) {
                                       "empty name",
                                       "257 bytes",
                                       "control character 0x1b",
-                                      "not valid UTF-8",
+                                      "not UTF-8",
                                       "impossible shape",
                                       "given twice",
                                       "not valid UTF-8",

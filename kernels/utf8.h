@@ -3,8 +3,8 @@
  * A model writes bytes; a character of up to four bytes may arrive in as many tokens (spec language-models section 6.1:
  * "hold bytes back until they form valid characters"). Valid means RFC 3629: no overlong forms, no surrogates, at most
  * U+10FFFF. */
-#ifndef LINNET_DATA_UTF8_H
-#define LINNET_DATA_UTF8_H
+#ifndef LINNET_KERNELS_UTF8_H
+#define LINNET_KERNELS_UTF8_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* UTF-8 decoding by the table of well-formed sequences (Unicode 15, table 3-7). See utf8.h. */
-#include "data/utf8.h"
+#include "kernels/utf8.h"
 
 #include <string.h>
 
