@@ -91,8 +91,8 @@ static status run_network(subject *s, const tensor *pixels, double *tower, doubl
   enum { TOKENS = 16 };
   const visualrwkv *m = s->model;
   ctx *c = s->c;
-  rwkv6_state state;
-  status result = rwkv6_state_new(&state, &m->config.lm, 1);
+  rwkv_state state;
+  status result = rwkv_state_new(&state, &m->config.lm, 1);
   if (result) return result;
   int h, w;
   const double start = clock_seconds();
@@ -104,12 +104,12 @@ static status run_network(subject *s, const tensor *pixels, double *tower, doubl
     ctx_reset(c);
     tensor *ids = tensor_2d(c, DTYPE_I32, 1, 1);
     if (ids) i32(ids)[0] = m->stop;
-    x = ids ? rwkv6_forward(c, &m->lm, rwkv6_embed(c, &m->lm, ids), NULL, &state) : NULL;
-    x = rwkv6_logits(c, &m->lm, x);
+    x = ids ? rwkv_forward(c, &m->lm, rwkv_embed(c, &m->lm, ids), &(rwkv_input){.state = &state}) : NULL;
+    x = rwkv_logits(c, &m->lm, x);
   }
   const double said = clock_seconds();
   ctx_reset(c);
-  rwkv6_state_free(&state);
+  rwkv_state_free(&state);
   *tower = seen - start;
   *prompt = read - seen > *tower ? read - seen - *tower : 0;
   *token = (said - read) / TOKENS;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "apps/bench.h"
+#include "apps/interrupt.h"
 #include "apps/output.h"
 #include "weights/checkpoint.h"
 #include "weights/writer.h"
@@ -78,12 +79,14 @@ static status declare(writer *w, const char *name, const row *r, const void *byt
   return writer_declare(w, name, CHECKPOINT_BF16, 2, r->dim);
 }
 
+static status go_on(void) { return interrupted ? fail(STATUS_INTERRUPTED, "stopped") : STATUS_OK; }
+
 static status put(writer *w, const char *name, const row *r, const void *bytes) {
   const size_t total = 2 * (size_t)r->dim[0] * (size_t)r->dim[1];
   status s = STATUS_OK;
   for (size_t at = 0, n; !s && at < total; at += n) {
     n = total - at < PIECE ? total - at : PIECE;
-    s = writer_put(w, name, bytes, n);
+    s = go_on() ? last_status() : writer_put(w, name, bytes, n);
   }
   return s;
 }
@@ -120,6 +123,11 @@ static status make_file(const char *path, double gigabytes) {
 
 /* --- measuring ---------------------------------------------------------------------------------------------------- */
 
+typedef struct {
+  double plain, open, tensors, resident, bytes;
+  size_t count;
+} sample;
+
 /* Megabytes of this process that are in memory, mapped files included; 0 where the system does not say. */
 static double resident(void) {
   long pages = 0, in_memory = 0;
@@ -130,17 +138,26 @@ static double resident(void) {
   return 1e-6 * (double)in_memory * (double)sysconf(_SC_PAGESIZE);
 }
 
-static status read_plainly(const char *path, uint8_t *buffer, double *seconds, double *bytes) {
-  const double start = clock_seconds();
+/* Adds to *bytes. */
+static status read_plainly(const char *path, uint8_t *buffer, double *bytes) {
   const int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return fail(STATUS_IO, "%s: cannot be opened: %s", path, strerror(errno));
   ssize_t n;
-  *bytes = 0;
   while ((n = read(fd, buffer, PIECE)) > 0) *bytes += (double)n;
   const int error = errno;
   close(fd);
-  *seconds = clock_seconds() - start;
   return n < 0 ? fail(STATUS_IO, "%s: cannot be read: %s", path, strerror(error)) : STATUS_OK;
+}
+
+/* All files of a model. */
+static status read_files_plainly(const checkpoint *c, uint8_t *buffer, sample *out) {
+  const double start = clock_seconds();
+  out->bytes = 0;
+  status s = read_plainly(checkpoint_path(c), buffer, &out->bytes);
+  const char *path;
+  for (size_t i = 0; !s && (path = checkpoint_part_path(c, i)); i++) s = read_plainly(path, buffer, &out->bytes);
+  out->plain = clock_seconds() - start;
+  return s;
 }
 
 static status read_tensors(const checkpoint *c, uint8_t *buffer) {
@@ -155,15 +172,10 @@ static status read_tensors(const checkpoint *c, uint8_t *buffer) {
   return STATUS_OK;
 }
 
-typedef struct {
-  double plain, open, tensors, resident, bytes;
-  size_t count;
-} sample;
-
-static status measure_once(const char *path, uint8_t *buffer, sample *out) {
-  if (read_plainly(path, buffer, &out->plain, &out->bytes)) return last_status();
+static status measure_once(const checkpoint *opened_before, uint8_t *buffer, sample *out) {
+  if (go_on() || read_files_plainly(opened_before, buffer, out)) return last_status();
   const double before = resident(), start = clock_seconds();
-  checkpoint *c = checkpoint_open(path);
+  checkpoint *c = checkpoint_open(checkpoint_path(opened_before));
   if (!c) return last_status();
   const double opened = clock_seconds();
   out->open = opened - start;
@@ -176,12 +188,13 @@ static status measure_once(const char *path, uint8_t *buffer, sample *out) {
 }
 
 static json_t *measure(const char *path, int runs) {
-  uint8_t *buffer = mem_alloc(PIECE, 1);
-  double *all = mem_alloc(4 * (size_t)runs, sizeof *all);
+  checkpoint *c = checkpoint_open(path); /* says which files there are, and that they are files */
+  uint8_t *buffer = c ? mem_alloc(PIECE, 1) : NULL;
+  double *all = buffer ? mem_alloc(4 * (size_t)runs, sizeof *all) : NULL;
   sample one = {0};
-  status s = buffer && all ? STATUS_OK : last_status();
+  status s = all ? STATUS_OK : last_status();
   for (int i = -1; !s && i < runs; i++) { /* the first one warms up */
-    s = measure_once(path, buffer, &one);
+    s = measure_once(c, buffer, &one);
     if (s || i < 0) continue;
     all[i] = 1e3 * one.open;
     all[runs + i] = one.resident;
@@ -195,17 +208,21 @@ static json_t *measure(const char *path, int runs) {
                     "plain_read_gb_s", median(all + 2 * runs, runs), "tensor_read_gb_s", median(all + 3 * runs, runs));
   free(buffer);
   free(all);
+  checkpoint_close(c);
   return found;
 }
 
 static json_t *measure_made(double gigabytes, int runs) {
-  const char *folder = getenv("TMPDIR");
-  char path[4096];
-  const int n =
-      snprintf(path, sizeof path, "%s/linnet-bench-%ld.gguf", folder && *folder ? folder : "/tmp", (long)getpid());
-  if (n < 0 || (size_t)n >= sizeof path) return fail_null(STATUS_ARGUMENT, "TMPDIR is too long");
+  const char *tmp = getenv("TMPDIR");
+  char folder[4096], path[4096 + 16];
+  const int n = snprintf(folder, sizeof folder, "%s/linnet-bench-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+  if (n < 0 || (size_t)n >= sizeof folder) return fail_null(STATUS_ARGUMENT, "TMPDIR is too long");
+  if (!mkdtemp(folder)) return fail_null(STATUS_IO, "cannot make the folder %s: %s", folder, strerror(errno));
+  snprintf(path, sizeof path, "%s/made.gguf", folder);
+  watch_interrupts();
   json_t *found = make_file(path, gigabytes) ? NULL : measure(path, runs);
   unlink(path);
+  rmdir(folder);
   if (found) json_object_set_new(found, "file", json_string("a made-up file"));
   return found;
 }

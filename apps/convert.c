@@ -92,7 +92,7 @@ static void report(const job *j, const convert_report *r) {
   printf(": %zu tensors, %" PRIu64 " bytes of numbers (before: %" PRIu64 ")", r->tensors, r->bytes_after,
          r->bytes_before);
   if (r->changed) printf(", %zu of another type", r->changed);
-  if (r->fell_back) printf(", %zu of them of a type that fits their rows", r->fell_back);
+  if (r->fell_back) printf(", %zu not of the type asked for, which does not fit their rows", r->fell_back);
   putchar('\n');
 }
 
@@ -189,7 +189,7 @@ int run_convert(const verb *self, int argc, char **argv) {
 }
 
 int run_quantize(const verb *self, int argc, char **argv) {
-  job j = {.options = {.container = "gguf"}};
+  job j = {0};
   int threads = 0, at, code;
   const arg list[] = {
       ARG_LAYOUT(&j.layout), ARG_VOCABULARY(&j.vocabulary), ARG_TENSOR_TYPE(&j.types), ARG_CHOICE(&j.choice),

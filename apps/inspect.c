@@ -83,10 +83,11 @@ static json_t *types_json(const checkpoint *file) {
 }
 
 /* null where the values cannot be read as numbers (an integer beyond 2^24, a damaged entry): the sentence is told. */
-static json_t *statistics_json(const checkpoint *file, const checkpoint_tensor *t) {
+static json_t *statistics_json(const checkpoint *file, const checkpoint_tensor *t, bool *damaged) {
   tensor_statistics s;
   if (tensor_statistics_read(file, t, &s)) {
     complain("%s", last_error());
+    *damaged |= last_status() != STATUS_UNSUPPORTED;
     return json_null();
   }
   return json_pack("{s:o,s:o,s:o,s:o,s:I,s:I,s:I}", "min", json_number(s.min), "max", json_number(s.max), "mean",
@@ -94,7 +95,7 @@ static json_t *statistics_json(const checkpoint *file, const checkpoint_tensor *
                    (json_int_t)s.nans, "infinite", (json_int_t)s.infinities);
 }
 
-static json_t *tensors_json(const checkpoint *file, bool stats) {
+static json_t *tensors_json(const checkpoint *file, bool stats, bool *damaged) {
   json_t *array = json_array();
   for (size_t i = 0; i < checkpoint_count(file); i++) {
     const checkpoint_tensor *t = checkpoint_at(file, i);
@@ -102,7 +103,7 @@ static json_t *tensors_json(const checkpoint *file, bool stats) {
     for (int d = 0; d < t->n_dims; d++) json_array_append_new(shape, json_integer(t->dim[d]));
     json_t *one = json_pack("{s:o,s:s,s:o}", "name", json_text(t->name), "dtype", checkpoint_dtype_name(t->dtype),
                             "shape", shape);
-    if (stats) json_object_set_new(one, "stats", statistics_json(file, t));
+    if (stats) json_object_set_new(one, "stats", statistics_json(file, t, damaged));
     json_array_append_new(array, one);
   }
   return array;
@@ -282,6 +283,7 @@ static void print_report(json_t *report) {
 
 typedef struct {
   bool tensors, stats, verify;
+  bool damaged; /* found by the way: the report is there, but not all of it */
 } wanted;
 
 static void add_text(json_t *report, const char *field, const char *text) {
@@ -298,7 +300,7 @@ static void add_identity(json_t *report, const identity *id) {
 }
 
 /* The report of a file; NULL with a sentence if it is damaged. */
-static json_t *inspect(const checkpoint *file, const wanted *w) {
+static json_t *inspect(const checkpoint *file, wanted *w) {
   identity id;
   bool has_checksum = false;
   if (w->verify && checkpoint_verify(file, &has_checksum)) return NULL;
@@ -319,7 +321,7 @@ static json_t *inspect(const checkpoint *file, const wanted *w) {
   json_object_set_new(report, "types", types_json(file));
   json_object_set_new(report, "parts", parts);
   json_object_set_new(report, "metadata", entries_json(file));
-  if (w->tensors || w->stats) json_object_set_new(report, "tensors", tensors_json(file, w->stats));
+  if (w->tensors || w->stats) json_object_set_new(report, "tensors", tensors_json(file, w->stats, &w->damaged));
   return report;
 }
 
@@ -339,7 +341,7 @@ int run_inspect(const verb *self, int argc, char **argv) {
   if (argc - at != 1) return misuse(self, "expected one file, found %d", argc - at);
   checkpoint *file = checkpoint_open_choice(argv[at], choice);
   json_t *report = file ? inspect(file, &w) : NULL;
-  code = report ? EXIT_DONE : failed();
+  code = !report ? failed() : w.damaged ? EXIT_DATA : EXIT_DONE;
   checkpoint_close(file);
   if (report && json) {
     json_print(report, false);

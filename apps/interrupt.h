@@ -1,4 +1,5 @@
-/* Ctrl-C (SIGINT) and SIGTERM during long work: noticed, so that the work can end cleanly with exit code 130. */
+/* Ctrl-C (SIGINT), SIGTERM and a closed terminal (SIGHUP) during long work: noticed, so that the work can end cleanly
+ * with exit code 130. */
 #ifndef LINNET_APPS_INTERRUPT_H
 #define LINNET_APPS_INTERRUPT_H
 

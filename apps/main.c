@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "apps/args.h"
 #include "apps/output.h"
@@ -94,9 +95,19 @@ static void occupy_streams(void) {
     if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 1 ? O_RDONLY : O_WRONLY) < 0) return;
 }
 
+/* Model files are mapped: one that another program cuts short while it is read ends the process. */
+static void on_bus_error(int number) {
+  static const char sentence[] = "linnet: a file was cut short while it was read\n";
+  (void)number;
+  (void)!write(STDERR_FILENO, sentence, sizeof sentence - 1);
+  _exit(EXIT_DATA);
+}
+
 int main(int argc, char **argv) {
   occupy_streams();
+  signal(SIGBUS, on_bus_error);
   signal(SIGPIPE, SIG_IGN); /* a closed pipe is a failed write, which is reported */
+  signal(SIGXFSZ, SIG_IGN); /* and so is a file beyond the limit of ulimit -f */
   int code = dispatch(argc, argv);
   output_flush();
   return code;

@@ -27,12 +27,15 @@ static char *resolve(const char *path) {
               : fail_null(errno == ENOMEM ? STATUS_MEMORY : STATUS_IO, "cannot write %s: %s", path, strerror(errno));
 }
 
-/* A name that nobody uses; O_EXCL decides. Unlike mkstemp this keeps the permissions that the user's umask asks for. */
+/* A name that nobody uses; O_EXCL decides. Unlike mkstemp this keeps the permissions that the user's umask asks for. A
+ * long name is cut, so that its temporary is not longer than file systems allow. */
 static status open_temporary(atomic_file *f) {
-  const size_t room = strlen(f->path) + 64;
+  enum { KEPT = 200 };
+  const char *slash = strrchr(f->path, '/'), *name = slash ? slash + 1 : f->path;
+  const size_t kept = (size_t)(name - f->path) + strnlen(name, KEPT), room = kept + 64;
   if (!(f->temporary = mem_alloc(room, 1))) return last_status();
   for (int n = 0; n < 1000; n++) {
-    snprintf(f->temporary, room, "%s.%ld-%d.tmp", f->path, (long)getpid(), n);
+    snprintf(f->temporary, room, "%.*s.%ld-%d.tmp", (int)kept, f->path, (long)getpid(), n);
     f->fd = open(f->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (f->fd >= 0) return STATUS_OK;
     if (errno != EEXIST) break;

@@ -8,7 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static status cannot_open(const char *path) { return fail(STATUS_IO, "%s: cannot open: %s", path, strerror(errno)); }
+static status cannot_open(const char *path) {
+  return *path ? fail(STATUS_IO, "%s: cannot open: %s", path, strerror(errno))
+               : fail(STATUS_IO, "cannot open a file without a name");
+}
 static status cannot_read(const char *name) { return fail(STATUS_IO, "%s: cannot read: %s", name, strerror(errno)); }
 
 /* An interrupted call is not repeated: who catches a signal and wants to read on asks for SA_RESTART. */

@@ -251,6 +251,7 @@ void *checkpoint_own(checkpoint *c, size_t bytes) {
 }
 
 const char *checkpoint_path(const checkpoint *c) { return c->path; }
+const char *checkpoint_part_path(const checkpoint *c, size_t i) { return i < c->part_count ? c->parts[i]->path : NULL; }
 const char *checkpoint_container(const checkpoint *c) { return c->container; }
 const char *checkpoint_choices(const checkpoint *c) { return c->choices ? c->choices : ""; }
 const char *checkpoint_prefix(const checkpoint *c) { return c->prefix ? c->prefix : ""; }

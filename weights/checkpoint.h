@@ -81,6 +81,8 @@ void checkpoint_close(checkpoint *c); /* NULL is fine */
 
 const char *checkpoint_path(const checkpoint *c);      /* as given to open or parse */
 const char *checkpoint_container(const checkpoint *c); /* "safetensors", "gguf", "pth", "torchscript", "rwkv.cpp" */
+/* Of a model in several files those beside checkpoint_path(), from 0 on; NULL beyond the last. */
+const char *checkpoint_part_path(const checkpoint *c, size_t index);
 /* The dictionaries to choose from, the one taken first, joined by ", "; "" where there is no choice. */
 const char *checkpoint_choices(const checkpoint *c);
 /* The prefix that was taken off every name; "" if none. */

@@ -61,8 +61,14 @@ static checkpoint_dtype wanted_dtype(const convert_options *o, const checkpoint_
 
 checkpoint_dtype convert_dtype(const convert_options *o, const char *container, const checkpoint_tensor *t) {
   checkpoint_dtype dtype = wanted_dtype(o, t);
-  if (is_block(dtype)) dtype = convert_fall_back(dtype, t->n_dims ? t->dim[t->n_dims - 1] : 1);
-  return is_block(dtype) && strcmp(container, "gguf") ? CHECKPOINT_F32 : dtype;
+  if (dtype == t->dtype) return is_block(dtype) && strcmp(container, "gguf") ? CHECKPOINT_F32 : dtype;
+  return is_block(dtype) ? convert_fall_back(dtype, t->n_dims ? t->dim[t->n_dims - 1] : 1) : dtype;
+}
+
+/* The type that was asked for did not fit. */
+static bool fell_back(const convert_options *o, const checkpoint_tensor *t, checkpoint_dtype dtype) {
+  const checkpoint_dtype wanted = wanted_dtype(o, t);
+  return is_block(wanted) && wanted != t->dtype && dtype != wanted;
 }
 
 /* --- one tensor --------------------------------------------------------------------------------------------------- */
@@ -116,7 +122,7 @@ static status put_tensor(conversion *v, const checkpoint_tensor *t) {
   if (!checkpoint_shape_bytes(dtype, t->n_dims, t->dim, &after)) return fail(STATUS_FORMAT, "impossible shape");
   v->report->tensors++;
   v->report->changed += dtype != t->dtype;
-  v->report->fell_back += is_block(wanted_dtype(v->o, t)) && dtype != wanted_dtype(v->o, t);
+  v->report->fell_back += fell_back(v->o, t, dtype);
   v->report->bytes_before += t->bytes;
   v->report->bytes_after += after;
   return dtype == t->dtype ? copy_tensor(v, t) : change_tensor(v, t);
@@ -186,7 +192,7 @@ static bool llama_progress(void *self, const checkpoint_tensor *t, checkpoint_dt
   if (t != v->last) {
     v->report->tensors++;
     v->report->changed += written != t->dtype;
-    v->report->fell_back += is_block(wanted_dtype(v->o, t)) && written != wanted_dtype(v->o, t);
+    v->report->fell_back += fell_back(v->o, t, written);
     v->last = t;
   }
   return advance(v, bytes) == STATUS_OK;

@@ -35,6 +35,9 @@ static status check_keys(const writer_content *content) {
   for (size_t i = 0; i < content->entry_count; i++) {
     const char *key = content->entries[i].key;
     const size_t length = strlen(key);
+    int64_t parts;
+    if (!strcmp(key, "split.count") && metadata_integer(&content->entries[i].value, &parts) && parts > 1)
+      return fail(STATUS_ARGUMENT, "metadata %s says that the file is one of %lld parts", key, (long long)parts);
     if (!length || length > GGUF_KEY_MAX)
       return fail(STATUS_ARGUMENT, "metadata %.40s has a key of %zu bytes; GGUF wants 1 to %d", key, length,
                   GGUF_KEY_MAX);

@@ -65,15 +65,26 @@ says out "blocks.1.att.time_maa_w1	BF16"
 run 0 quantize -q --json "$LINNET_MODEL" "$work/small.gguf" Q5_1
 equal "tensors" "$("$json_check" tensors <"$work/out")" "$("$linnet" inspect "$LINNET_MODEL" --json | "$json_check" types.F32)"
 
-# one bit
+# flip FILE PLACE: one bit of a byte
+flip() {
+  local byte
+  byte=$(tail -c +$(($2 + 1)) "$1" | head -c 1 | od -An -tu1)
+  printf "\\x$(printf %x $((byte ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
 cp "$work/captioner.gguf" "$work/flipped.gguf"
-size=$(stat -c %s "$work/flipped.gguf")
-byte=$(tail -c 40 "$work/flipped.gguf" | head -c 1 | od -An -tu1)
-printf "\\x$(printf %x $((byte ^ 1)))" | dd of="$work/flipped.gguf" bs=1 seek=$((size - 40)) conv=notrunc status=none
+flip "$work/flipped.gguf" $(($(stat -c %s "$work/flipped.gguf") - 40))
 run 1 inspect --verify "$work/flipped.gguf"
 silent out
 says err "flipped.gguf"
 says err "checksum"
+
+# of an archive with a damaged entry the rest is described
+cp "$pth" "$work/flipped.pth"
+flip "$work/flipped.pth" $(($(stat -c %s "$pth") / 4))
+run 1 inspect --stats "$work/flipped.pth"
+says out "deviation"
+lines err 1
+says err "damaged"
 
 # what is refused leaves what was there
 echo precious >"$work/old.gguf"
@@ -87,11 +98,20 @@ run 2 quantize "$pth" "$work/old.gguf" f33
 run 2 quantize "$pth" "$work/old.gguf"
 for words in "--tensor-type nothing.*=f16 $pth $work/old.gguf" "--dict ema2 $pth $work/old.gguf" "$work/none $work/old.gguf" \
   "$picture $work/old.gguf" "$pth $work/out.txt" "$pth $work/none/out.gguf" \
-  "--layout llama $LINNET_MODEL $work/old.gguf" "--layout llama $pth $work/out.safetensors"; do
+  "--layout llama $LINNET_MODEL $work/old.gguf" "--layout llama $pth $work/out.safetensors" \
+  "--tensor-type head.weight=Q8_0 $pth $work/out.safetensors"; do
   run 1 convert -q $words
   silent out
   lines err 1
 done
+run 1 quantize -q "$pth" "$work/out.safetensors" Q8_0
+says err "safetensors cannot hold"
+(
+  ulimit -f 8
+  "$linnet" convert -q "$pth" "$work/old.gguf" >"$work/out" 2>"$work/err"
+)
+equal "a file beyond ulimit -f" $? 1
+says err "old.gguf"
 equal "the old file" "$(cat "$work/old.gguf")" precious
 equal "temporary files" "$(find "$work" -name '*.tmp' | wc -l)" 0
 
@@ -100,5 +120,21 @@ run 0 bench files --runs 2 --json "$work/captioner.gguf"
 equal "tensors" "$("$json_check" files.tensors <"$work/out")" "$("$linnet" inspect "$LINNET_MODEL" --json | "$json_check" types.F32)"
 run 0 bench files --runs 1 "$work/captioner.gguf"
 says out "opening it"
+mkdir "$work/folder"
+cp "$work/rwkv6.safetensors" "$work/folder/model.safetensors"
+run 0 bench files --runs 1 "$work/folder"
 run 1 bench files "$picture"
+cp "$work/captioner.gguf" "$work/shrinking.gguf"
+"$linnet" bench files --runs 10000 "$work/shrinking.gguf" >"$work/out" 2>"$work/err" &
+sleep 0.3
+truncate -s 4096 "$work/shrinking.gguf"
+wait $!
+equal "a file that is cut short while it is read" $? 1
+lines err 1
+says err "cut short"
+mkfifo "$work/pipe"
+for file in "$work/pipe" /dev/zero; do
+  run 1 bench files --runs 1 "$file"
+  says err "not a regular file"
+done
 finish

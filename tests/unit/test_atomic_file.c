@@ -195,6 +195,18 @@ static void test_name_taken(void **state) {
   free(taken);
 }
 
+/* The longest name that a file may have leaves no room for the temporary's ending. */
+static void test_longest_name(void **state) {
+  char name[256];
+  memset(name, 'n', 255);
+  name[255] = 0;
+  char *path = scratch_path(state, name);
+  assert_int_equal(replace(path), STATUS_OK);
+  expect_file(path, new_text);
+  assert_int_equal(scratch_entries(state), 1);
+  free(path);
+}
+
 static void test_abandoned(void **state) {
   char *path = scratch_path(state, "file");
   scratch_write(path, old_text, strlen(old_text));
@@ -272,6 +284,7 @@ int main(void) {
       IN_SCRATCH(test_failing_folder_sync),
       IN_SCRATCH(test_killed),
       IN_SCRATCH(test_name_taken),
+      IN_SCRATCH(test_longest_name),
       IN_SCRATCH(test_abandoned),
       IN_SCRATCH(test_refused_places),
       IN_SCRATCH(test_unwritable_folder),

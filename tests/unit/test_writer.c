@@ -298,6 +298,16 @@ static void test_alignment(void **state) {
   free(again);
 }
 
+/* What would make of the file one of several, which checkpoint_open() then looks for. */
+static void test_part_of_several(void **state) {
+  char *path = scratch_path(state, "file");
+  writer *w = writer_into(path, GGUF);
+  writer_metadata(w, "split.count", &(metadata_value){METADATA_U16, (const uint8_t *)"\3\0", 2});
+  check_error(writer_finish(w), STATUS_ARGUMENT, "one of 3 parts");
+  assert_int_equal(scratch_entries(state), 0);
+  free(path);
+}
+
 /* --- values ------------------------------------------------------------------------------------------------------- */
 
 static void test_narrowing(void **state) {
@@ -544,10 +554,19 @@ static void test_many_tensors(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      IN_SCRATCH(test_round_trip),     IN_SCRATCH(test_same_bytes), IN_SCRATCH(test_layout_of_safetensors),
-      IN_SCRATCH(test_layout_of_gguf), IN_SCRATCH(test_nothing),    IN_SCRATCH(test_container_by_name),
-      IN_SCRATCH(test_alignment),      IN_SCRATCH(test_narrowing),  IN_SCRATCH(test_block_types),
-      IN_SCRATCH(test_values_beyond),  IN_SCRATCH(test_misuse),     IN_SCRATCH(test_not_in_this_container),
+      IN_SCRATCH(test_round_trip),
+      IN_SCRATCH(test_same_bytes),
+      IN_SCRATCH(test_layout_of_safetensors),
+      IN_SCRATCH(test_layout_of_gguf),
+      IN_SCRATCH(test_nothing),
+      IN_SCRATCH(test_container_by_name),
+      IN_SCRATCH(test_alignment),
+      IN_SCRATCH(test_part_of_several),
+      IN_SCRATCH(test_narrowing),
+      IN_SCRATCH(test_block_types),
+      IN_SCRATCH(test_values_beyond),
+      IN_SCRATCH(test_misuse),
+      IN_SCRATCH(test_not_in_this_container),
       IN_SCRATCH(test_many_tensors),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
