@@ -103,6 +103,8 @@ static status set_llama(job *j, const checkpoint *in, const tokenizer *vocabular
   const checkpoint_tensor *embedding = checkpoint_find(in, "emb.weight");
   j->options.llama = &j->llama;
   if (!vocabulary) return STATUS_OK;
+  if (tokenizer_kind_of(vocabulary) != TOKENIZER_KIND_WORLD)
+    return fail(STATUS_ARGUMENT, "%s is not a World vocabulary, which RWKV-6 and RWKV-7 have", j->vocabulary);
   const int64_t rows = embedding && embedding->n_dims == 2 ? embedding->dim[0] : 0;
   if (rows < tokenizer_size(vocabulary) || rows > INT32_MAX)
     return fail(STATUS_ARGUMENT, "%s has %u tokens, but the model has %lld: it is not this model's", j->vocabulary,

@@ -132,10 +132,15 @@ char *prompt_text(const prompt_turn *turns, size_t n, prompt_form form) {
 /* --- tokens ------------------------------------------------------------------------------------------------------- */
 
 static status put_ids(prompt_tokens *t, const tokenizer *words, const char *string, size_t n) {
-  int32_t *grown = mem_grow(t->ids, t->n + n, sizeof *grown);
+  const size_t room = tokenizer_room(words, n);
+  size_t all;
+  if (!size_add(t->n, room, &all)) return fail(STATUS_MEMORY, "a prompt of %zu bytes is too long", n);
+  int32_t *grown = mem_grow(t->ids, all, sizeof *grown);
   if (!grown) return STATUS_MEMORY;
   t->ids = grown;
-  t->n += tokenizer_encode(words, string, n, t->ids + t->n, n);
+  const size_t count = tokenizer_encode(words, string, n, t->ids + t->n, room);
+  if (count == TOKENIZER_FAILED) return last_status();
+  t->n += count;
   return STATUS_OK;
 }
 

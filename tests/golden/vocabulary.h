@@ -5,8 +5,7 @@
 #include "data/tokenizer.h"
 #include "tests/golden/runner.h"
 
-/* From ../shared/vocab, or from a folder vocab beside the goldens that the case lies in. NULL, noted as skipped, if it
- * is in neither; as a failure if it cannot be read. */
+/* NULL, noted as skipped, where it is not at hand; as a failure if it cannot be read. */
 tokenizer *golden_world(golden_case *k);
 
 #endif

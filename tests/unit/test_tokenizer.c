@@ -121,6 +121,37 @@ static void test_capacity_and_unknown_ids(void **state) {
   tokenizer_free(t);
 }
 
+/* What does not care for the kind of tokenizer goes through these. */
+static void test_any_kind(void **state) {
+  (void)state;
+  tokenizer *t = parse_with(animals, "\n");
+  assert_int_equal(tokenizer_kind_of(t), TOKENIZER_KIND_WORLD);
+  assert_int_equal(tokenizer_room(t, 7), 7);
+  int32_t *ids;
+  size_t n;
+  assert_int_equal(tokenizer_ids(t, "a\n\ncategory", 11, &ids, &n), STATUS_OK);
+  assert_int_equal(n, 3);
+  assert_int_equal(ids[0], 'a' + 1);
+  assert_int_equal(ids[1], 261);
+  assert_int_equal(ids[2], 259);
+  free(ids);
+  assert_int_equal(tokenizer_ids(t, NULL, 0, &ids, &n), STATUS_OK);
+  assert_int_equal(n, 0);
+  free(ids);
+  tokenizer_free(t);
+  /* The content says which kind it is. */
+  static const struct {
+    const char *text, *says;
+  } others[] = {{" \n{}", "other: it has no model, and only BPE can be done"},
+                {"[]", "other: line 1: an entry is"},
+                {"midi ", "other: line 1: "},
+                {"", "other: no line has the single byte 0x00"}};
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+    assert_null(tokenizer_parse(others[i].text, strlen(others[i].text), "other"));
+    if (strncmp(last_error(), others[i].says, strlen(others[i].says))) fail_msg("%s", last_error());
+  }
+}
+
 static void test_arbitrary_bytes(void **state) {
   (void)state;
   tokenizer *t = parse_with(animals, "\n");
@@ -438,11 +469,12 @@ static void test_builder_refuses(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_greedy),    cmocka_unit_test(test_capacity_and_unknown_ids),
-      cmocka_unit_test(test_line_ends), cmocka_unit_test(test_arbitrary_bytes),
-      cmocka_unit_test(test_malformed), cmocka_unit_test(test_world),
-      cmocka_unit_test(test_literals),  cmocka_unit_test(test_stream),
-      cmocka_unit_test(test_builder),   cmocka_unit_test(test_builder_refuses),
+      cmocka_unit_test(test_greedy),          cmocka_unit_test(test_capacity_and_unknown_ids),
+      cmocka_unit_test(test_any_kind),        cmocka_unit_test(test_line_ends),
+      cmocka_unit_test(test_arbitrary_bytes), cmocka_unit_test(test_malformed),
+      cmocka_unit_test(test_world),           cmocka_unit_test(test_literals),
+      cmocka_unit_test(test_stream),          cmocka_unit_test(test_builder),
+      cmocka_unit_test(test_builder_refuses),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
