@@ -20,7 +20,7 @@ typedef struct {
   const caption_options *o;
   int rows, vocabulary;
   hypothesis *row;
-  rwkv6_state state;
+  rwkv_state state;
   float *logits;  /* [rows, vocabulary], of the next token */
   float *scratch; /* 2 * vocabulary */
 } decoder;
@@ -30,7 +30,7 @@ static void decoder_free(decoder *d) {
   free(d->row);
   free(d->logits);
   free(d->scratch);
-  rwkv6_state_free(&d->state);
+  rwkv_state_free(&d->state);
 }
 
 static status decoder_new(decoder *d, ctx *c, const visualrwkv *m, const caption_options *o, int rows) {
@@ -41,7 +41,7 @@ static status decoder_new(decoder *d, ctx *c, const visualrwkv *m, const caption
   if (!d->row || !d->logits || !d->scratch) return STATUS_MEMORY;
   for (int i = 0; i < rows; i++)
     if (!(d->row[i].ids = mem_alloc((size_t)o->max_tokens, sizeof(int32_t)))) return STATUS_MEMORY;
-  return rwkv6_state_new(&d->state, &m->config.lm, rows);
+  return rwkv_state_new(&d->state, &m->config.lm, rows);
 }
 
 /* Reads the prompt of B pictures; row i of the decoder starts from picture i / copies. */
@@ -49,18 +49,17 @@ static status read_pictures(decoder *d, const tensor *pixels, int copies) {
   const visualrwkv *m = d->m;
   int64_t B = pixels->dim[0];
   size_t V = (size_t)d->vocabulary;
-  rwkv6_state state;
-  status s = rwkv6_state_new(&state, &m->config.lm, (int)B);
+  rwkv_state state;
+  status s = rwkv_state_new(&state, &m->config.lm, (int)B);
   if (s) return s;
+  rwkv_state_start(&state, &m->lm);
   tensor *x = visualrwkv_sequence(d->c, m, visualrwkv_image_tokens(d->c, m, pixels, NULL), NULL, &state);
-  int32_t *last = arena_alloc(d->c->memory, (size_t)B * sizeof *last);
-  for (int64_t b = 0; x && last && b < B; b++) last[b] = (int32_t)((b + 1) * x->dim[1] - 1);
-  tensor *logits = x && last ? rwkv6_logits(d->c, &m->lm, gather_rows(d->c, x, B, last)) : NULL;
+  tensor *logits = rwkv_logits(d->c, &m->lm, rwkv_last(d->c, x, NULL));
   for (int i = 0; logits && i < d->rows; i++) {
     memcpy(d->logits + (size_t)i * V, f32(logits) + (size_t)(i / copies) * V, V * sizeof(float));
-    rwkv6_state_copy_row(&d->state, i, &state, i / copies);
+    rwkv_state_copy_row(&d->state, i, &state, i / copies);
   }
-  rwkv6_state_free(&state);
+  rwkv_state_free(&state);
   ctx_reset(d->c);
   return logits ? STATUS_OK : last_status();
 }
@@ -71,8 +70,8 @@ static status advance(decoder *d) {
   ctx_reset(c);
   tensor *ids = tensor_2d(c, DTYPE_I32, d->rows, 1);
   for (int i = 0; ids && i < d->rows; i++) i32(ids)[i] = d->row[i].ids[d->row[i].n - 1];
-  tensor *x = rwkv6_forward(c, &d->m->lm, rwkv6_embed(c, &d->m->lm, ids), NULL, &d->state);
-  tensor *logits = rwkv6_logits(c, &d->m->lm, x);
+  tensor *x = rwkv_forward(c, &d->m->lm, rwkv_embed(c, &d->m->lm, ids), &(rwkv_input){.state = &d->state});
+  tensor *logits = rwkv_logits(c, &d->m->lm, x);
   if (!logits) return last_status();
   memcpy(d->logits, logits->data, (size_t)d->rows * (size_t)d->vocabulary * sizeof(float));
   return STATUS_OK;
@@ -219,7 +218,7 @@ static void take(decoder *d, decoder *old, const candidate *best, int n) {
       to->ids[to->n++] = x->id;
       to->done = is_end(d, x->id) || to->n == d->o->max_tokens;
     }
-    rwkv6_state_copy_row(&old->state, j, &d->state, x->from);
+    rwkv_state_copy_row(&old->state, j, &d->state, x->from);
   }
   decoder swap = *d;
   d->row = old->row;

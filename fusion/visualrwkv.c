@@ -20,9 +20,10 @@ static status encode(const tokenizer *words, const char *text, int32_t **ids, in
   enum { MOST = 1 << 16 };
   const size_t length = strlen(text);
   if (length > MOST) return fail(STATUS_FORMAT, "a part of the prompt has %zu bytes, the most is %d", length, MOST);
-  if (!(*ids = mem_alloc(length + 1, sizeof **ids))) return STATUS_MEMORY;
-  *n = (int)tokenizer_encode(words, text, length, *ids, length);
-  return STATUS_OK;
+  size_t count = 0;
+  status s = tokenizer_ids(words, text, length, ids, &count);
+  *n = (int)count;
+  return s;
 }
 
 static status declare_words(visualrwkv *m, const char *vocabulary, const char *before, const char *after) {
@@ -60,7 +61,7 @@ static status check_picture(const visualrwkv_config *k) {
 status visualrwkv_declare(visualrwkv *m, const visualrwkv_config *config, const char *vocabulary, const char *before,
                           const char *after) {
   *m = (visualrwkv){.config = *config};
-  status s = rwkv6_new(&m->lm, &config->lm, LM, &m->params);
+  status s = rwkv_new(&m->lm, &config->lm, LM, &m->params);
   if (!s) s = image_tower_new(&m->tower, &config->tower, TOWER, &m->params);
   if (!s) s = check_picture(config);
   const int64_t sizes[SIZES] = {[D] = config->lm.n_embd, [W] = config->tower.width};
@@ -71,7 +72,7 @@ status visualrwkv_declare(visualrwkv *m, const visualrwkv_config *config, const 
 void visualrwkv_free(visualrwkv *m) {
   if (!m) return;
   params_free(&m->params);
-  rwkv6_free(&m->lm);
+  rwkv_free(&m->lm);
   image_tower_free(&m->tower);
   tokenizer_free(m->words);
   free(m->vocabulary);
@@ -130,7 +131,7 @@ status visualrwkv_declare_like(visualrwkv *m, const checkpoint *file) {
     return fail(STATUS_UNSUPPORTED, "%s: not a captioning model (its metadata '%s' is %.40s, expected %s)",
                 checkpoint_path(file), key_system, system ? system : "absent", VISUALRWKV_SYSTEM);
   visualrwkv_config k = {0};
-  status s = rwkv6_config_read(&k.lm, file, LM);
+  status s = rwkv_config_read(&k.lm, file, LM);
   if (!s) s = image_tower_config_read(&k.tower, file, TOWER);
   if (!s) s = required_number(file, key_size, &k.image_size);
   if (!s) s = required_number(file, key_grid, &k.image_grid);
@@ -221,17 +222,16 @@ tensor *visualrwkv_image_tokens(ctx *c, const visualrwkv *m, const tensor *pixel
 }
 
 /* Columns [from, to) of ids [B,T], embedded; false if there is no memory. Nothing is added for none. */
-static bool embed_columns(ctx *c, const rwkv6 *lm, const tensor *ids, int64_t from, int64_t to, tensor **parts,
-                          int *n) {
+static bool embed_columns(ctx *c, const rwkv *lm, const tensor *ids, int64_t from, int64_t to, tensor **parts, int *n) {
   int64_t B = ids->dim[0], T = ids->dim[1], width = to - from;
   if (!width) return true;
   tensor *t = tensor_2d(c, DTYPE_I32, B, width);
   for (int64_t b = 0; t && b < B; b++)
     memcpy(i32(t) + b * width, i32(ids) + b * T + from, (size_t)width * sizeof(int32_t));
-  return t && (parts[(*n)++] = rwkv6_embed(c, lm, t));
+  return t && (parts[(*n)++] = rwkv_embed(c, lm, t));
 }
 
-tensor *visualrwkv_embed(ctx *c, const rwkv6 *lm, const tensor *ids, tensor *image_tokens) {
+tensor *visualrwkv_embed(ctx *c, const rwkv *lm, const tensor *ids, tensor *image_tokens) {
   if (!ids || !image_tokens) return NULL;
   int64_t B = ids->dim[0], T = ids->dim[1], at = 0;
   while (at < T && i32(ids)[at] != PROMPT_IMAGE) at++;
@@ -271,12 +271,12 @@ static tensor *prompt_rows(ctx *c, const visualrwkv *m, int64_t B, const tensor 
 }
 
 tensor *visualrwkv_sequence(ctx *c, const visualrwkv *m, tensor *image_tokens, const tensor *answer,
-                            rwkv6_state *state) {
+                            rwkv_state *state) {
   if (!image_tokens) return NULL;
   tensor *x = visualrwkv_embed(c, &m->lm, prompt_rows(c, m, image_tokens->dim[0], answer), image_tokens);
   if (!x) return NULL;
   const visualrwkv_scan scan = m->config.bidirectional ? VISUALRWKV_BIDIRECTION : VISUALRWKV_UNIDIRECTION;
   const scan_order *const *order = visualrwkv_orders(c, scan, m->config.lm.n_layer, x->dim[1], m->n_before,
                                                      m->config.image_grid, m->config.image_grid);
-  return order ? rwkv6_forward(c, &m->lm, x, order, state) : NULL;
+  return order ? rwkv_forward(c, &m->lm, x, &(rwkv_input){.state = state, .order = order}) : NULL;
 }

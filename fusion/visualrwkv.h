@@ -13,7 +13,7 @@
 #include "data/image.h"
 #include "data/tokenizer.h"
 #include "fusion/prompt.h"
-#include "lm/rwkv6.h"
+#include "lm/rwkv.h"
 #include "vision/rwkv_clip_image.h"
 
 #define VISUALRWKV_SYSTEM "visualrwkv"
@@ -26,7 +26,7 @@ typedef enum {
 } visualrwkv_scan;
 
 typedef struct {
-  rwkv6_config lm;
+  rwkv_config lm;
   image_tower_config tower;
   int image_size; /* pixels a side */
   int image_grid; /* image tokens a side, after mean pooling */
@@ -37,7 +37,7 @@ typedef struct {
   visualrwkv_config config;
   param_set params;
   image_tower tower;
-  rwkv6 lm;
+  rwkv lm;
   tensor *proj; /* [D, tower width] */
   tokenizer *words;
   char *vocabulary;     /* its text, as the file carries it */
@@ -73,12 +73,11 @@ void visualrwkv_normalise(const uint8_t *rgb, size_t n, float *pixels);
 tensor *visualrwkv_image_tokens(ctx *c, const visualrwkv *m, const tensor *pixels, tensor **patches);
 /* ids i32 [B,T], each row with PROMPT_IMAGE once and at the same place -> embeddings [B,T-1+n,D] with the image tokens
  * [B,n,D] there. */
-tensor *visualrwkv_embed(ctx *c, const rwkv6 *lm, const tensor *ids, tensor *image_tokens);
+tensor *visualrwkv_embed(ctx *c, const rwkv *lm, const tensor *ids, tensor *image_tokens);
 /* The scan order of every layer over a sequence of n tokens with an h x w grid of image tokens from `first` on. */
 const scan_order *const *visualrwkv_orders(ctx *c, visualrwkv_scan scan, int n_layer, int64_t n, int64_t first,
                                            int64_t h, int64_t w);
 /* before + image + after + `answer` ids [B,T] (NULL = none) through the language model's blocks -> [B,all,D]. */
-tensor *visualrwkv_sequence(ctx *c, const visualrwkv *m, tensor *image_tokens, const tensor *answer,
-                            rwkv6_state *state);
+tensor *visualrwkv_sequence(ctx *c, const visualrwkv *m, tensor *image_tokens, const tensor *answer, rwkv_state *state);
 
 #endif

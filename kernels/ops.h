@@ -35,6 +35,10 @@ tensor *gate(ctx *c, tensor *a, act_kind kind, tensor *g);
 tensor *layer_norm(ctx *c, tensor *x, tensor *w, tensor *b, float eps); /* over C; w and b [C] or both NULL */
 /* Over each head's C/heads channels of one token; w and b [C]. */
 tensor *group_norm(ctx *c, tensor *x, int heads, tensor *w, tensor *b, float eps);
+/* x w, each head's channels of a token divided by their length (at least 1e-12). w [C]. */
+tensor *l2_normalise(ctx *c, tensor *x, tensor *w, int heads);
+/* (sum of r k u within the head) v: RWKV-7's bonus. r,k,v [...,C]; u [C]. */
+tensor *head_bonus(ctx *c, tensor *r, tensor *k, tensor *u, tensor *v, int heads);
 
 /* --- shift and mix (3) -------------------------------------------------------------------------------------------- */
 
@@ -84,7 +88,7 @@ tensor *shift_mix(ctx *c, tensor *x, tensor *s, mix_kind kind, int K, tensor *co
 /* RWKV-6's data-dependent mixing amounts: tanh((x + (s-x) maa_x) w1) w2 -> [K,B,T,C]. w1 [C,K*R], w2 [K,R,C]. */
 tensor *ddlerp_gate(ctx *c, tensor *x, tensor *s, tensor *maa_x, tensor *w1, tensor *w2);
 
-/* --- recurrence (2.3) --------------------------------------------------------------------------------------------- */
+/* --- recurrences (2.1, 2.3, 2.4) ---------------------------------------------------------------------------------- */
 
 typedef enum {
   WKV_FORWARD,
@@ -102,6 +106,31 @@ typedef struct {
  * s0 [B,H,N,N] or [H,N,N] shared, or NULL -> y [B,T,C]. State is [key][value]. *state (may be NULL) receives the final
  * state [B,H,N,N]; WKV_BOTH has no state in or out. */
 tensor *wkv6(ctx *c, tensor *r, tensor *k, tensor *v, tensor *w, tensor *u, tensor *s0, const wkv6_opt *opt,
+             tensor **state);
+
+typedef struct {
+  const scan_order *order; /* NULL = as stored */
+  const int32_t *lengths;  /* [B] real tokens of each row, or NULL; must outlive backward */
+} wkv4_opt;
+
+/* RWKV-4 (2.1): the average of past values weighted by their keys. k,v [B,T,C]; w [C] the raw time_decay (weights fall
+ * by exp(-exp(w)) a token); u [C] time_first, in the log domain; s0 [B,3,C] or NULL -> y [B,T,C]. A state is the rows
+ * a, b, p of each batch row, the sums being a e^p and b e^p; NULL starts from a = b = 0, p = WKV4_EMPTY. p is a
+ * constant to gradients: that of s0 has zeros in its row, and what arrives in *state's is not looked at. *state (may be
+ * NULL) receives the final state. opt may be NULL. */
+tensor *wkv4(ctx *c, tensor *k, tensor *v, tensor *w, tensor *u, tensor *s0, const wkv4_opt *opt, tensor **state);
+
+typedef struct {
+  int heads;
+  wkv7_decay decay;        /* what w is */
+  const scan_order *order; /* NULL = as stored */
+  const int32_t *lengths;  /* [B] real tokens of each row, or NULL; must outlive backward */
+} wkv7_opt;
+
+/* RWKV-7 (2.4): S = diag(d) S + b (a S) + k v^T, y = r S after the update. r,w,k,v,a,b [B,T,C]; the decay d is
+ * exp(-exp(w)) (DECAY_EXP) or exp(-e^-0.5 sigmoid(w)) (DECAY_SIGMOID: w is what the low-rank projection gives). The
+ * model's removal key kk and rate in (0,1) come in as a = -kk, b = kk * rate. s0 and *state as for wkv6. */
+tensor *wkv7(ctx *c, tensor *r, tensor *w, tensor *k, tensor *v, tensor *a, tensor *b, tensor *s0, const wkv7_opt *opt,
              tensor **state);
 
 /* --- pictures and positions (1.5, 5.2, 5.3) ----------------------------------------------------------------------- */

@@ -30,6 +30,8 @@ typedef struct {
   tensor *wkv;           /* [B,H,N,N] key, value */
 } rwkv6_carry;
 
+/* Row k of a shift_mix [K,B,T,C] as [B,T,C]. */
+tensor *mix_row(ctx *c, tensor *x, int k);
 /* z [B,T,D], already normed -> the branch to add to the residual stream. `in` may be NULL (zero start); `state` (may be
  * NULL) receives the final wkv state. */
 tensor *rwkv6_time_mix(ctx *c, const rwkv6_att *p, tensor *z, const shift_plan *plan, const wkv6_opt *opt,

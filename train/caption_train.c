@@ -121,8 +121,10 @@ static status declare_fresh(trainer *t) {
   if (s) return s;
   const int tokens = t->objects ? count_tokens(vocabulary) : o->vocabulary + 1;
   const visualrwkv_config config = {
-      .lm = {.n_layer = o->lm_depth,
+      .lm = {.version = 6,
+             .n_layer = o->lm_depth,
              .n_embd = o->lm_width,
+             .dim_att = o->lm_width,
              .dim_ffn = o->lm_hidden,
              .head_size = o->head_size,
              .vocab_size = tokens,
@@ -248,7 +250,7 @@ static status prepare_optimizer(trainer *t) {
                                         .eps = 1e-8,
                                         .weight_decay = o->weight_decay,
                                         .clip = o->clip,
-                                        .recipe = &recipe_rwkv6});
+                                        .recipe = &recipe_rwkv});
 }
 
 static status check_options(const caption_train_options *o) {
@@ -360,7 +362,7 @@ static status losses(trainer *t, double *caption_loss, double *patch_loss) {
   tensor *patches;
   tensor *tokens = visualrwkv_image_tokens(c, m, pixels, &patches);
   tensor *hidden = visualrwkv_sequence(c, m, tokens, answer, NULL);
-  tensor *logits = rwkv6_logits(c, &m->lm, gather_rows(c, hidden, b->rows, b->row));
+  tensor *logits = rwkv_logits(c, &m->lm, gather_rows(c, hidden, b->rows, b->row));
   tensor *said = cross_entropy(c, logits, b->target, b->weight, 1e-4f / (float)b->rows);
   tensor *labels = linear(c, patches, t->head.weight, t->head.bias);
   tensor *seen = bce_with_logits(c, labels, b->patch_target, b->patch_weight);

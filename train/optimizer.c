@@ -5,13 +5,14 @@
 
 #include "kernels/cpu/cpu.h"
 
-const recipe recipe_rwkv6 = {{
+const recipe recipe_rwkv = {{
     [PARAM_MATRIX] = {1, true},
     [PARAM_EMBEDDING] = {1, true},
     [PARAM_LOW_RANK] = {1, false},
     [PARAM_MIX] = {1, false},
     [PARAM_DECAY] = {2, false},
     [PARAM_BONUS] = {1, false},
+    [PARAM_LOG_BONUS] = {3, false},
     [PARAM_NORM] = {1, false},
     [PARAM_BIAS] = {1, false},
     [PARAM_POSITION] = {1, false},

@@ -12,9 +12,9 @@ typedef struct {
 typedef struct {
   recipe_row of[PARAM_CLASSES];
 } recipe;
-/* RWKV-6's layerwise groups: matrices, embeddings and trained states decay, the recurrence's decay learns at twice the
- * rate. */
-extern const recipe recipe_rwkv6;
+/* The layerwise groups of every version of RWKV: matrices, embeddings and trained states decay; the recurrence's decay
+ * learns at twice the rate, a bonus in the log domain at three times. */
+extern const recipe recipe_rwkv;
 
 typedef struct {
   double beta1, beta2, eps, weight_decay;

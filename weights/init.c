@@ -56,6 +56,12 @@ void init_orthogonal(init_site *s, float *d, int64_t n) {
   for (int64_t i = 0; i < n; i++) d[i] *= s->gain;
 }
 
+void init_orthogonal_tall(init_site *s, float *d, int64_t n) {
+  const double out = (double)s->dim[0], in = (double)n / out;
+  if (out > in) s->gain *= (float)sqrt(out / in);
+  init_orthogonal(s, d, n);
+}
+
 void init_maa(init_site *s, float *d, int64_t n) {
   for (int64_t c = 0; c < n; c++) d[c] = (float)(1 - pow((double)c / (double)n, s->gain * height(s)));
 }
@@ -65,21 +71,64 @@ void init_maa_value(init_site *s, float *d, int64_t n) {
 }
 
 void init_maa_ffn(init_site *s, float *d, int64_t n) {
-  for (int64_t c = 0; c < n; c++) d[c] = (float)(1 - pow((double)c / (double)n, pow(height(s), 3)));
+  for (int64_t c = 0; c < n; c++) d[c] = (float)(1 - pow((double)c / (double)n, pow(height(s), s->gain)));
 }
 
 void init_keep(init_site *s, float *d, int64_t n) {
   for (int64_t c = 0; c < n; c++) d[c] = (float)pow((double)c / (double)n, s->gain * height(s));
 }
 
+void init_keep_value(init_site *s, float *d, int64_t n) {
+  for (int64_t c = 0; c < n; c++) d[c] = (float)(pow((double)c / (double)n, height(s)) + 0.3 * depth(s));
+}
+
 void init_decay(init_site *s, float *d, int64_t n) {
   for (int64_t c = 0; c < n; c++) d[c] = (float)(-6 + 5 * pow(along(c, n), 0.7 + 1.3 * depth(s)));
+}
+
+void init_decay4(init_site *s, float *d, int64_t n) {
+  for (int64_t c = 0; c < n; c++) d[c] = (float)(-5 + 8 * pow(along(c, n), 0.7 + 1.3 * depth(s)));
 }
 
 void init_bonus(init_site *s, float *d, int64_t n) {
   for (int64_t c = 0; c < n; c++) d[c] = (float)(depth(s) * (1 - along(c, n)) + 0.1 * (double)((c + 1) % 3 - 1));
 }
 
+void init_bonus4(init_site *s, float *d, int64_t n) {
+  (void)s;
+  for (int64_t c = 0; c < n; c++) d[c] = (float)(log(0.3) + 0.5 * (double)((c + 1) % 3 - 1));
+}
+
+void init_bonus_heads(init_site *s, float *d, int64_t n) {
+  for (int64_t c = 0; c < n; c++) d[c] = (float)(depth(s) * (1 - along(c, n)));
+}
+
 void init_depth_norm(init_site *s, float *d, int64_t n) {
   for (int64_t c = 0; c < n; c++) d[c] = (float)pow((1.0 + s->layer) / s->n_layers, 0.7);
+}
+
+/* -1 to 1 within every head of `gain` channels, flat in its middle. */
+static double zigzag(const init_site *s, int64_t c) {
+  const int64_t N = (int64_t)s->gain;
+  const double q = N > 1 ? 2 * along(c % N, N) - 1 : 0;
+  return q * fabs(q);
+}
+
+void init_decay7(init_site *s, float *d, int64_t n) {
+  for (int64_t c = 0; c < n; c++)
+    d[c] = (float)(-5.5 + 6 * pow(along(c, n), 1 + pow(depth(s), 0.3)) + 2.5 * zigzag(s, c));
+}
+
+void init_rate7(init_site *s, float *d, int64_t n) {
+  for (int64_t c = 0; c < n; c++) d[c] = (float)(-0.19 + 0.3 * zigzag(s, c) + 0.4 * (along(c, n) - 0.5));
+}
+
+void init_value7(init_site *s, float *d, int64_t n) {
+  (void)s;
+  for (int64_t c = 0; c < n; c++) d[c] = (float)(0.73 - 0.4 * (along(c, n) - 0.5));
+}
+
+void init_key_scale7(init_site *s, float *d, int64_t n) {
+  (void)s;
+  for (int64_t c = 0; c < n; c++) d[c] = (float)(0.71 - 0.1 * (along(c, n) - 0.5));
 }

@@ -29,6 +29,7 @@ static status declare_one(param_set *set, const char *prefix, const param_spec *
   param p = {.spec = row,
              .layer = block < 0 ? 0 : block,
              .n_layers = n_blocks,
+             .gain = row->gain,
              .first = set->count,
              .slot = (tensor **)((char *)owner + row->field)};
   size_t count = 1;
@@ -50,7 +51,9 @@ status params_declare(param_set *set, const char *prefix, const param_spec *rows
                       int n_blocks, const int64_t *sizes, void *owner) {
   for (size_t i = 0; i < n_rows; i++) {
     bool in_block = strstr(rows[i].name, "%d") != NULL;
-    if (in_block != (block >= 0) || ((rows[i].flags & PARAM_FIRST_BLOCK) && block > 0)) continue;
+    if (in_block != (block >= 0) || ((rows[i].flags & PARAM_FIRST_BLOCK) && block > 0) ||
+        ((rows[i].flags & PARAM_LATER_BLOCKS) && block == 0))
+      continue;
     status s = declare_one(set, prefix, &rows[i], block, n_blocks, sizes, owner);
     if (s) return s;
   }
@@ -126,7 +129,7 @@ static uint64_t hash_name(const char *name) { /* FNV-1a: the stream of a paramet
 void params_init(param_set *set, uint64_t seed) {
   for (size_t i = 0; i < set->n; i++) {
     param *p = &set->item[i];
-    init_site site = {p->dim, p->n_dims, p->layer, p->n_layers, p->spec->gain, rng_make(seed, hash_name(p->name))};
+    init_site site = {p->dim, p->n_dims, p->layer, p->n_layers, p->gain, rng_make(seed, hash_name(p->name))};
     p->spec->init(&site, f32(p->value), tensor_count(p->value));
   }
 }

@@ -18,6 +18,7 @@ typedef enum {
   PARAM_MIX,
   PARAM_DECAY,
   PARAM_BONUS,
+  PARAM_LOG_BONUS, /* a bonus in the log domain */
   PARAM_NORM,
   PARAM_BIAS,
   PARAM_POSITION,
@@ -43,8 +44,10 @@ typedef enum {
 
 enum { PARAM_DIMS = 4 };
 enum {
-  PARAM_FIRST_BLOCK = 1, /* exists in block 0 only */
-  PARAM_TRAINING = 2,    /* not part of a model for use: left out of exported files, not required when loading */
+  PARAM_FIRST_BLOCK = 1,  /* exists in block 0 only */
+  PARAM_TRAINING = 2,     /* not part of a model for use: left out of exported files, not required when loading */
+  PARAM_LATER_BLOCKS = 4, /* exists in every block but block 0 */
+  /* bits from 8 on are the declarer's own */
 };
 
 typedef struct {
@@ -63,6 +66,7 @@ typedef struct {
   const param_spec *spec;
   int layer; /* 0 for parameters outside blocks */
   int n_layers;
+  float gain; /* the row's, for its initial values; its declarer may change it */
   int n_dims;
   int64_t dim[PARAM_DIMS]; /* file shape */
   tensor *value, **slot;   /* the tensor, and where its owner points to it */
@@ -139,13 +143,23 @@ void init_constant(init_site *s, float *d, int64_t n); /* gain */
 void init_uniform(init_site *s, float *d, int64_t n);  /* U(-gain, gain) */
 void init_normal(init_site *s, float *d, int64_t n);   /* N(0, gain^2) */
 void init_fan_in(init_site *s, float *d, int64_t n);   /* U(-1/sqrt(f), 1/sqrt(f)), f = product of dims but the first */
-void init_orthogonal(init_site *s, float *d, int64_t n); /* semi-orthogonal [out,in] times gain */
-void init_maa(init_site *s, float *d, int64_t n);        /* 1 - (c/C)^(gain b) */
-void init_maa_value(init_site *s, float *d, int64_t n);  /* 1 - ((c/C)^b + 0.3 a) */
-void init_maa_ffn(init_site *s, float *d, int64_t n);    /* 1 - (c/C)^(b^3) */
-void init_keep(init_site *s, float *d, int64_t n);       /* (c/C)^(gain b) */
-void init_decay(init_site *s, float *d, int64_t n);      /* -6 + 5 (c/(C-1))^(0.7+1.3a) */
-void init_bonus(init_site *s, float *d, int64_t n);      /* a (1 - c/(C-1)) + 0.1 ((c+1) mod 3 - 1) */
-void init_depth_norm(init_site *s, float *d, int64_t n); /* ((1+layer)/layers)^0.7 */
+void init_orthogonal(init_site *s, float *d, int64_t n);      /* semi-orthogonal [out,in] times gain */
+void init_orthogonal_tall(init_site *s, float *d, int64_t n); /* and times sqrt(out/in) where out > in */
+void init_maa(init_site *s, float *d, int64_t n);             /* 1 - (c/C)^(gain b) */
+void init_maa_value(init_site *s, float *d, int64_t n);       /* 1 - ((c/C)^b + 0.3 a) */
+void init_maa_ffn(init_site *s, float *d, int64_t n);         /* 1 - (c/C)^(b^gain) */
+void init_keep(init_site *s, float *d, int64_t n);            /* (c/C)^(gain b) */
+void init_keep_value(init_site *s, float *d, int64_t n);      /* (c/C)^b + 0.3 a */
+void init_decay(init_site *s, float *d, int64_t n);           /* -6 + 5 (c/(C-1))^(0.7+1.3a) */
+void init_decay4(init_site *s, float *d, int64_t n);          /* -5 + 8 (c/(C-1))^(0.7+1.3a) */
+void init_bonus(init_site *s, float *d, int64_t n);           /* a (1 - c/(C-1)) + 0.1 ((c+1) mod 3 - 1) */
+void init_bonus4(init_site *s, float *d, int64_t n);          /* ln 0.3 + 0.5 ((c+1) mod 3 - 1) */
+void init_bonus_heads(init_site *s, float *d, int64_t n);     /* a (1 - c/(C-1)) */
+void init_depth_norm(init_site *s, float *d, int64_t n);      /* ((1+layer)/layers)^0.7 */
+/* RWKV-7: with e = c/(C-1) - 0.5 and, in heads of N = gain channels, z = q|q|, q = 2 (c mod N)/(N-1) - 1 */
+void init_decay7(init_site *s, float *d, int64_t n);     /* -5.5 + 6 (c/(C-1))^(1+a^0.3) + 2.5 z */
+void init_rate7(init_site *s, float *d, int64_t n);      /* -0.19 + 0.3 z + 0.4 e */
+void init_value7(init_site *s, float *d, int64_t n);     /* 0.73 - 0.4 e */
+void init_key_scale7(init_site *s, float *d, int64_t n); /* 0.71 - 0.1 e */
 
 #endif

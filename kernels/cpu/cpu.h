@@ -26,6 +26,7 @@ typedef enum {
   ACT_RELU2, /* relu(x)^2 */
   ACT_GELU,  /* exact, by erf */
   ACT_QUICK_GELU,
+  ACT_EXP,
 } act_kind;
 
 /* One direction of the RWKV-6 recurrence for every head; spec operators 2.3, language-models 3.4 and 4.2.
@@ -44,6 +45,46 @@ typedef struct {
   const float *s0;  /* [B,H,N,N] start state, NULL = zero */
   size_t s0_stride; /* floats between batch rows of s0: H*N*N, or 0 when all rows share one */
 } wkv6_args;
+
+/* The exponent of an empty state of RWKV-4. */
+#define WKV4_EMPTY (-1e38f)
+
+/* The RWKV-4 recurrence of every channel; spec operators 2.1, language-models 3.2 and 4.1. With A = B = 0 at first,
+ *   y[t] = (A + e^(u+k) v) / (B + e^(u+k));  A = e^-exp(w) A + e^k v;  B = e^-exp(w) B + e^k.
+ * Tokens are visited as by wkv6_args. k may be of any size: the sums are kept as A = a e^p, B = b e^p. */
+typedef struct {
+  size_t B, T, C;
+  const int32_t *order;   /* [T] a permutation, or NULL */
+  const int32_t *lengths; /* [B] or NULL */
+  const float *k, *v;     /* [B,T,C] */
+  const float *w, *u;     /* [C] raw decay, bonus of the token itself */
+  const float *s0;        /* [B,3,C] the rows a, b, p; NULL = empty */
+} wkv4_args;
+
+/* The decay d of a state, from w. */
+typedef enum {
+  DECAY_EXP,     /* exp(-exp(w)) */
+  DECAY_SIGMOID, /* exp(-e^-0.5 sigmoid(w)), in (0.545, 1) */
+} wkv7_decay;
+
+/* The RWKV-7 recurrence of every head; spec operators 2.4, language-models 3.5 and 4.5.
+ *   z[j] = sum_i a[t][i] S[i][j];  S[i][j] = d[t][i] S[i][j] + b[t][i] z[j] + k[t][i] v[t][j];
+ *   y[t][j] = sum_i r[t][i] S[i][j].
+ * Tokens are visited as by wkv6_args. r,w,k,v,a,b: [B,T,H*N]. Any N >= 1, T >= 0. */
+typedef struct {
+  size_t B, T, H, N;
+  wkv7_decay decay;
+  const int32_t *order;   /* [T] a permutation, or NULL */
+  const int32_t *lengths; /* [B] or NULL */
+  const float *r, *w, *k, *v, *a, *b;
+  const float *s0;  /* [B,H,N,N] start state, NULL = zero */
+  size_t s0_stride; /* floats between batch rows of s0: H*N*N, or 0 when all rows share one */
+} wkv7_args;
+
+/* Gradients of a wkv7_args, each in the shape of its operand and each added to; NULL = not wanted. */
+typedef struct {
+  float *r, *w, *k, *v, *a, *b, *s0;
+} wkv7_grads;
 
 typedef struct {
   const char *name; /* "generic", "avx2", "avx512" */
@@ -97,6 +138,24 @@ typedef struct {
    * Decay gradient by the running sum of spec operators 2.3, restarted from the states at chunk borders. */
   bool (*wkv6_backward)(const wkv6_args *a, const float *gy, const float *gsT, bool acc, float *gr, float *gk,
                         float *gv, float *gw, float *gu, float *gs0);
+
+  /* --- wkv4 (wkv4.c) ---------------------------------------------------------------------------------------------- */
+  /* y is written. sT [B,3,C]: final state or NULL; it may alias s0. */
+  void (*wkv4_forward)(const wkv4_args *a, float *y, float *sT);
+  /* All gradients, given gy [B,T,C] and gsT [B,3,C] (either NULL = zero); they are added. gk,gv: [B,T,C]; gw (with
+   * respect to the raw w), gu: [C]; gs0: [B,3,C]. Any of them may be NULL. p is a constant: its rows of gsT are not
+   * read and its rows of gs0 stay as they are. False with fail()'s sentence if there is no memory for work space:
+   * 4 T floats for each channel that threads are at. */
+  bool (*wkv4_backward)(const wkv4_args *a, const float *gy, const float *gsT, float *gk, float *gv, float *gw,
+                        float *gu, float *gs0);
+
+  /* --- wkv7 (wkv7.c) ---------------------------------------------------------------------------------------------- */
+  /* y is written. sT [B,H,N,N]: final state or NULL; it may alias s0. Both wkv7 kernels need work space: false with
+   * fail()'s sentence if there is no memory for it. */
+  bool (*wkv7_forward)(const wkv7_args *a, float *y, float *sT);
+  /* All gradients, given gy [B,T,C] and gsT [B,H,N,N] (either NULL = zero). Keeps the state of every 16th token of the
+   * heads that threads are at, N*N/16 + N floats a token, and computes the states between anew: any decay, any T. */
+  bool (*wkv7_backward)(const wkv7_args *a, const float *gy, const float *gsT, const wkv7_grads *g);
 
   /* --- losses (loss.c) -------------------------------------------------------------------------------------------- */
   /* ce[m] = log(sum_v exp(x[m][v])) - x[m][target[m]]; rows with weight 0 give 0 and may hold any target. glogits (NULL

@@ -16,7 +16,9 @@
   void cpu_elementwise_##variant(cpu_kernels *);                                                                       \
   void cpu_norm_##variant(cpu_kernels *);                                                                              \
   void cpu_mix_##variant(cpu_kernels *);                                                                               \
+  void cpu_wkv4_##variant(cpu_kernels *);                                                                              \
   void cpu_wkv6_##variant(cpu_kernels *);                                                                              \
+  void cpu_wkv7_##variant(cpu_kernels *);                                                                              \
   void cpu_loss_##variant(cpu_kernels *);                                                                              \
   void cpu_optim_##variant(cpu_kernels *);                                                                             \
   static void fill_##variant(cpu_kernels *table) {                                                                     \
@@ -24,7 +26,9 @@
     cpu_elementwise_##variant(table);                                                                                  \
     cpu_norm_##variant(table);                                                                                         \
     cpu_mix_##variant(table);                                                                                          \
+    cpu_wkv4_##variant(table);                                                                                         \
     cpu_wkv6_##variant(table);                                                                                         \
+    cpu_wkv7_##variant(table);                                                                                         \
     cpu_loss_##variant(table);                                                                                         \
     cpu_optim_##variant(table);                                                                                        \
   }

@@ -26,6 +26,8 @@ static inline __attribute__((always_inline)) float act_value(act_kind kind, floa
     return x * vec_normal(x, &bell);
   case ACT_QUICK_GELU:
     return x * vec_sigmoid(1.702f * x);
+  case ACT_EXP:
+    return vec_exp(x);
   }
   return x;
 }
@@ -54,6 +56,8 @@ static inline __attribute__((always_inline)) float act_slope(act_kind kind, floa
   case ACT_QUICK_GELU:
     s = vec_sigmoid(1.702f * x);
     return s + 1.702f * x * s * (1.0f - s);
+  case ACT_EXP:
+    return vec_exp(x);
   }
   return 1.0f;
 }
@@ -95,6 +99,9 @@ static void act_values(act_kind kind, size_t n, const float *x, float *value) {
   case ACT_QUICK_GELU:
     values_of(ACT_QUICK_GELU, n, x, value);
     break;
+  case ACT_EXP:
+    values_of(ACT_EXP, n, x, value);
+    break;
   }
 }
 
@@ -123,6 +130,9 @@ static void act_slopes(act_kind kind, size_t n, const float *x, float *value, fl
     break;
   case ACT_QUICK_GELU:
     slopes_of(ACT_QUICK_GELU, n, x, value, slope);
+    break;
+  case ACT_EXP:
+    slopes_of(ACT_EXP, n, x, value, slope);
     break;
   }
 }

@@ -1,5 +1,6 @@
 /* Times each hot CPU kernel at the shapes of training (M rows of C channels) for every instruction set of this machine:
- * bench_kernels [M [C]]. Prints milliseconds and GB/s of arrays read and written once, or GFLOP/s for the recurrence.
+ * bench_kernels [M [C]]. Prints milliseconds and GB/s of arrays read and written once, or GFLOP/s for the
+ * recurrences of matrices.
  */
 #include "kernels/base.h"
 #include "kernels/cpu/cpu.h"
@@ -11,7 +12,7 @@ enum { MIXES = 5, HEAD = 64, SEQUENCE = 64, VOCABULARY = 1500 };
 
 typedef struct {
   size_t M, C;
-  float *a, *b, *c, *d, *e, *f, *wide[4], *small[4]; /* [M,C] each; [K,M,C] or [M,V]; [max(M*C/64, K*C)] */
+  float *a, *b, *c, *d, *e, *f, *little, *wide[4], *small[4]; /* [M,C] each; [K,M,C] or [M,V]; [max(M*C/64, K*C)] */
   int32_t *target, *source;
 } arrays;
 
@@ -78,6 +79,42 @@ static void wkv6_back(const cpu_kernels *k, const arrays *x) {
   const wkv6_args a = recurrence(x);
   if (!k->wkv6_backward(&a, x->f, NULL, false, x->e, x->wide[0], x->wide[1], x->wide[2], x->small[1], NULL)) abort();
 }
+static wkv4_args average(const arrays *x) {
+  return (wkv4_args){
+      .B = x->M / SEQUENCE, .T = SEQUENCE, .C = x->C, .k = x->b, .v = x->c, .w = x->small[2], .u = x->small[3]};
+}
+static void wkv4(const cpu_kernels *k, const arrays *x) {
+  const wkv4_args a = average(x);
+  k->wkv4_forward(&a, x->e, NULL);
+}
+static void wkv4_back(const cpu_kernels *k, const arrays *x) {
+  const wkv4_args a = average(x);
+  if (!k->wkv4_backward(&a, x->f, NULL, x->wide[0], x->wide[1], x->small[0], x->small[1], NULL)) abort();
+}
+/* a and b are too small to blow the state up: entries of size 1/HEAD. */
+static wkv7_args replacement(const arrays *x) {
+  return (wkv7_args){.B = x->M / SEQUENCE,
+                     .T = SEQUENCE,
+                     .H = x->C / HEAD,
+                     .N = HEAD,
+                     .r = x->a,
+                     .w = x->d,
+                     .k = x->b,
+                     .v = x->c,
+                     .a = x->little,
+                     .b = x->little};
+}
+static void wkv7(const cpu_kernels *k, const arrays *x) {
+  const wkv7_args a = replacement(x);
+  if (!k->wkv7_forward(&a, x->e, NULL)) abort();
+}
+static void wkv7_back(const cpu_kernels *k, const arrays *x) {
+  const wkv7_args a = replacement(x);
+  const size_t n = x->M * x->C;
+  const wkv7_grads g = {
+      .r = x->wide[0], .w = x->wide[0] + n, .k = x->wide[1], .v = x->wide[1] + n, .a = x->wide[2], .b = x->wide[2] + n};
+  if (!k->wkv7_backward(&a, x->f, NULL, &g)) abort();
+}
 static void entropy(const cpu_kernels *k, const arrays *x) {
   k->cross_entropy(x->M, VOCABULARY, x->wide[0], x->target, x->wide[3], x->small[2], x->wide[1]);
 }
@@ -109,9 +146,10 @@ int main(int argc, char **argv) {
     return 2;
   }
   const size_t n = x.M * x.C, wide = n * MIXES > x.M * VOCABULARY ? n * MIXES : x.M * VOCABULARY;
-  float **flat[] = {&x.a, &x.b, &x.c, &x.d, &x.e, &x.f};
+  float **flat[] = {&x.a, &x.b, &x.c, &x.d, &x.e, &x.f, &x.little};
   for (size_t i = 0; i < sizeof flat / sizeof *flat; i++) *flat[i] = random_array(n);
   for (int i = 0; i < 4; i++) x.wide[i] = random_array(wide), x.small[i] = random_array(n);
+  for (size_t i = 0; i < n; i++) x.little[i] /= HEAD;
   x.target = mem_zero(x.M, sizeof *x.target);
   x.source = mem_zero(4 * SEQUENCE, sizeof *x.source);
   for (size_t i = 0; i < wide; i++) x.wide[3][i] = 0.5f;
@@ -137,8 +175,12 @@ int main(int argc, char **argv) {
              {"shift", shift, 2 * floats, "GB/s"},
              {"mix K=5", mix, (2 + 2 * MIXES) * floats, "GB/s"},
              {"mix K=5 backward", mix_back, (4 + 3 * MIXES) * floats, "GB/s"},
+             {"wkv4", wkv4, 3 * floats, "GB/s"},
+             {"wkv4 backward", wkv4_back, 7 * floats, "GB/s"},
              {"wkv6 N=64", wkv6, 5 * state, "GFLOP/s"},
              {"wkv6 N=64 backward", wkv6_back, 15 * state, "GFLOP/s"},
+             {"wkv7 N=64", wkv7, 9 * state, "GFLOP/s"},
+             {"wkv7 N=64 backward", wkv7_back, 36 * state, "GFLOP/s"},
              {"cross entropy V=1500", entropy, 2.0 * VOCABULARY * (double)x.M, "GB/s"},
              {"adamw", adamw, 7 * floats, "GB/s"},
              {"sum_squares", squares, floats, "GB/s"}};

@@ -101,4 +101,4 @@ static void run(golden_case *k) {
   json_decref(json);
 }
 
-const golden_system golden_caption_metrics = {"caption-metrics", {NULL, NULL}, run};
+const golden_system golden_caption_metrics = {"caption-metrics", run};

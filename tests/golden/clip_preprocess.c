@@ -99,4 +99,4 @@ static void run(golden_case *k) {
   json_decref(cases);
 }
 
-const golden_system golden_clip_preprocess = {"clip-preprocess", {NULL, NULL}, run};
+const golden_system golden_clip_preprocess = {"clip-preprocess", run};

@@ -157,11 +157,18 @@ tensor *golden_ids(golden_case *k, const char *key) {
   return t;
 }
 
+checkpoint *golden_folder_model(const char *folder) {
+  static const char *const usual[] = {"model.safetensors", "model.gguf", "model.pth"};
+  char path[4096];
+  for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
+    snprintf(path, sizeof path, "%s/%s", folder, usual[i]);
+    if (!access(path, R_OK)) break;
+  }
+  return checkpoint_open(path);
+}
+
 checkpoint *golden_model(golden_case *k, const char *name) {
-  static const char *const usual[] = {"model.pth", "model.safetensors", "model.gguf"};
-  for (size_t i = 0; !name && i < sizeof usual / sizeof *usual; i++)
-    if (golden_has_file(k, usual[i])) name = usual[i];
-  checkpoint *file = checkpoint_open(golden_path(k, name ? name : usual[0]));
+  checkpoint *file = name ? checkpoint_open(golden_path(k, name)) : golden_folder_model(k->folder);
   if (!file) golden_error(k);
   return file;
 }

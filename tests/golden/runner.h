@@ -32,13 +32,12 @@ typedef struct {
 typedef struct golden_case golden_case;
 
 typedef struct {
-  const char *name;       /* the folder that its cases lie in */
-  const char *tensors[2]; /* for cases that lie elsewhere: names that a checkpoint of the system holds; may be NULL */
+  const char *name; /* the folder that its cases lie in */
   void (*run)(golden_case *k);
 } golden_system;
 
-extern const golden_system golden_rwkv6, golden_rwkv_clip, golden_visualrwkv, golden_vrwkv6, golden_clip_preprocess,
-    golden_caption_metrics, golden_tokenizers;
+extern const golden_system golden_rwkv4, golden_rwkv5, golden_rwkv6, golden_rwkv7, golden_rwkv_clip, golden_visualrwkv,
+    golden_vrwkv6, golden_clip_preprocess, golden_caption_metrics, golden_tokenizers;
 
 /* One reference tensor. */
 typedef struct {
@@ -73,6 +72,8 @@ tensor *golden_tensor(golden_case *k,
 tensor *golden_ids(golden_case *k, const char *key);
 /* The shape alone, of whatever type; it counts as no use. */
 bool golden_shape_of(golden_case *k, const char *key, golden_shape *shape);
+/* The model in a case's folder: model.pth, model.safetensors or model.gguf; NULL with a sentence. */
+checkpoint *golden_folder_model(const char *folder);
 /* Opens FOLDER/name (or, with NULL, the case's model) for the system's use; noted as a failure if it cannot. */
 checkpoint *golden_model(golden_case *k, const char *name);
 /* What stands in the file's names before `name`: "", "module.", ... NULL if no tensor's name ends so. A string of the

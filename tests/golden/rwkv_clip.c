@@ -149,4 +149,4 @@ static void run(golden_case *k) {
   params_free(&m.set);
 }
 
-const golden_system golden_rwkv_clip = {"rwkv-clip", {"image_model.pos_embed", "logit_scale"}, run};
+const golden_system golden_rwkv_clip = {"rwkv-clip", run};

@@ -54,4 +54,4 @@ static void run(golden_case *k) {
   }
 }
 
-const golden_system golden_vrwkv6 = {"vrwkv6", {NULL, NULL}, run};
+const golden_system golden_vrwkv6 = {"vrwkv6", run};

@@ -101,7 +101,7 @@ static void run_block(bag *b, const block64 *o, double *x, double *wkv) {
   free(z), free(y);
 }
 
-void rwkv6_64(const param_set *set, const char *prefix, const rwkv6_config *k, size_t B, size_t T,
+void rwkv6_64(const param_set *set, const char *prefix, const rwkv_config *k, size_t B, size_t T,
               const scan_order *const *order, double *x, double *wkv) {
   size_t D = (size_t)k->n_embd, N = (size_t)k->head_size;
   for (int i = 0; i < k->n_layer; i++) {
@@ -125,7 +125,7 @@ void rwkv6_64(const param_set *set, const char *prefix, const rwkv6_config *k, s
   }
 }
 
-void rwkv6_logits64(const param_set *set, const char *prefix, const rwkv6_config *k, size_t M, const double *x,
+void rwkv6_logits64(const param_set *set, const char *prefix, const rwkv_config *k, size_t M, const double *x,
                     double *logits) {
   bag b = {.set = set};
   snprintf(b.prefix, sizeof b.prefix, "%s", prefix);

@@ -3,7 +3,7 @@
 #ifndef LINNET_TESTS_MODEL64_H
 #define LINNET_TESTS_MODEL64_H
 
-#include "lm/rwkv6.h"
+#include "lm/rwkv.h"
 #include "vision/rwkv_clip_image.h"
 
 /* A parameter as the file lays it out, widened; free() it. */
@@ -11,10 +11,10 @@ double *param64(const param_set *set, const char *prefix, const char *name);
 
 /* x [B,T,D] -> x in place, through the blocks from a zero state. order: one a layer, or NULL. wkv (may be NULL)
  * receives the final states [L,B,H,N,N]. */
-void rwkv6_64(const param_set *set, const char *prefix, const rwkv6_config *k, size_t B, size_t T,
+void rwkv6_64(const param_set *set, const char *prefix, const rwkv_config *k, size_t B, size_t T,
               const scan_order *const *order, double *x, double *wkv);
 /* x [M,D] -> logits [M,V] */
-void rwkv6_logits64(const param_set *set, const char *prefix, const rwkv6_config *k, size_t M, const double *x,
+void rwkv6_logits64(const param_set *set, const char *prefix, const rwkv_config *k, size_t M, const double *x,
                     double *logits);
 /* pixels [B,H,W,3] -> tokens [B,h*w,width], h = ceil(H/patch); free() them. */
 double *image_tower64(const param_set *set, const char *prefix, const image_tower_config *k, size_t B, size_t height,

@@ -44,6 +44,8 @@ double act64(act_kind kind, double x) {
     return x * 0.5 * (1 + erf(x / sqrt(2)));
   case ACT_QUICK_GELU:
     return x * sigmoid64(1.702 * x);
+  case ACT_EXP:
+    return exp(x);
   }
   return NAN;
 }
@@ -149,6 +151,61 @@ void wkv6_64(const wkv64 *o, const double *r, const double *k, const double *v, 
       if (u) bonus64(o, b, h, r, k, v, u, y);
       free(S);
     }
+}
+
+static size_t token64(const wkv64 *o, size_t place) { return o->order ? (size_t)o->order[place] : place; }
+static size_t steps64(const wkv64 *o, size_t b) { return o->lengths ? (size_t)o->lengths[b] : o->T; }
+
+void wkv4_64(const wkv64 *o, const double *k, const double *v, const double *w, const double *u, const double *s0,
+             double *y, double *sums) {
+  size_t C = o->H * o->N;
+  for (size_t i = 0; i < o->B * o->T * C; i++) y[i] = 0;
+  for (size_t b = 0; b < o->B; b++)
+    for (size_t c = 0; c < C; c++) {
+      const double *start = s0 ? s0 + b * 3 * C + c : NULL;
+      double A = start ? start[0] * exp(start[2 * C]) : 0, B = start ? start[C] * exp(start[2 * C]) : 0;
+      for (size_t p = 0; p < steps64(o, b); p++) {
+        size_t at = (b * o->T + token64(o, p)) * C + c;
+        double own = exp(u[c] + k[at]), decay = exp(-exp(w[c]));
+        y[at] = (A + own * v[at]) / (B + own);
+        A = decay * A + exp(k[at]) * v[at];
+        B = decay * B + exp(k[at]);
+      }
+      if (sums) sums[b * 2 * C + c] = A, sums[(b * 2 + 1) * C + c] = B;
+    }
+}
+
+double decay7_64(wkv7_decay kind, double w) { return exp(kind == DECAY_SIGMOID ? -exp(-0.5) * sigmoid64(w) : -exp(w)); }
+
+/* One token of one head; z [N] is scratch. */
+static void step7_64(size_t N, wkv7_decay kind, const double *r, const double *w, const double *k, const double *v,
+                     const double *a, const double *b, double *S, double *z, double *y) {
+  for (size_t j = 0; j < N; j++) {
+    z[j] = 0;
+    for (size_t i = 0; i < N; i++) z[j] += a[i] * S[i * N + j];
+  }
+  for (size_t i = 0; i < N; i++)
+    for (size_t j = 0; j < N; j++) {
+      S[i * N + j] = decay7_64(kind, w[i]) * S[i * N + j] + b[i] * z[j] + k[i] * v[j];
+      y[j] += r[i] * S[i * N + j];
+    }
+}
+
+void wkv7_64(const wkv64 *o, wkv7_decay kind, const double *r, const double *w, const double *k, const double *v,
+             const double *a, const double *b, const double *s0, double *y, double *state) {
+  size_t N = o->N, matrix = N * N;
+  double *S = zeros64(matrix), *z = zeros64(N);
+  for (size_t i = 0; i < o->B * o->T * o->H * N; i++) y[i] = 0;
+  for (size_t row = 0; row < o->B; row++)
+    for (size_t h = 0; h < o->H; h++) {
+      for (size_t i = 0; i < matrix; i++) S[i] = s0 ? s0[((o->s0_per_row ? row * o->H : 0) + h) * matrix + i] : 0;
+      for (size_t p = 0; p < steps64(o, row); p++) {
+        size_t at = ((row * o->T + token64(o, p)) * o->H + h) * N;
+        step7_64(N, kind, r + at, w + at, k + at, v + at, a + at, b + at, S, z, y + at);
+      }
+      for (size_t i = 0; state && i < matrix; i++) state[(row * o->H + h) * matrix + i] = S[i];
+    }
+  free(S), free(z);
 }
 
 /* --- blocks ------------------------------------------------------------------------------------------------------- */

@@ -31,6 +31,15 @@ typedef struct {
 void wkv6_64(const wkv64 *o, const double *r, const double *k, const double *v, const double *w, const double *u,
              const double *s0, double *y, double *state);
 
+/* 2.1, C = H*N channels: w the raw decay [C]. s0 [B,3,C] the rows a, b, p, or NULL; sums [B,2,C] or NULL receives the
+ * sums themselves at the end, A and B. Their exponents must stay in the range of a double. */
+void wkv4_64(const wkv64 *o, const double *k, const double *v, const double *w, const double *u, const double *s0,
+             double *y, double *sums);
+/* 2.4. s0, state may be NULL. */
+double decay7_64(wkv7_decay kind, double w);
+void wkv7_64(const wkv64 *o, wkv7_decay kind, const double *r, const double *w, const double *k, const double *v,
+             const double *a, const double *b, const double *s0, double *y, double *state);
+
 /* The halves of an RWKV-6 block (language-models 3.4, rwkv-clip 4.2 and 4.3). Arrays in the order of their parameters.
  */
 typedef struct {

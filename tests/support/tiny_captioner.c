@@ -12,8 +12,10 @@
 #include <cmocka.h>
 
 visualrwkv_config tiny_captioner_config(void) {
-  return (visualrwkv_config){.lm = {.n_layer = 3,
+  return (visualrwkv_config){.lm = {.version = 6,
+                                    .n_layer = 3,
                                     .n_embd = 24,
+                                    .dim_att = 24,
                                     .dim_ffn = 40,
                                     .head_size = 8,
                                     .vocab_size = TINY_VOCABULARY,

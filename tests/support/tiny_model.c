@@ -25,8 +25,10 @@ static void shake(param_set *set, uint64_t seed) {
 
 status tiny_model_write(const char *path, uint64_t seed) {
   const visualrwkv_config config = {
-      .lm = {.n_layer = 2,
+      .lm = {.version = 6,
+             .n_layer = 2,
              .n_embd = 32,
+             .dim_att = 32,
              .dim_ffn = 64,
              .head_size = 16,
              .vocab_size = 281,

@@ -62,7 +62,7 @@ static const float *next_logits(desk *d, int picture, const int32_t *ids, int n)
   tensor *tokens = visualrwkv_image_tokens(d->c, &d->m, &x, NULL);
   tensor *said = n ? tensor_2d(d->c, DTYPE_I32, 1, n) : NULL;
   if (n) memcpy(said->data, ids, (size_t)n * sizeof *ids);
-  tensor *logits = rwkv6_logits(d->c, &d->m.lm, visualrwkv_sequence(d->c, &d->m, tokens, said, NULL));
+  tensor *logits = rwkv_logits(d->c, &d->m.lm, visualrwkv_sequence(d->c, &d->m, tokens, said, NULL));
   assert_non_null(logits);
   return f32(logits) + (logits->dim[1] - 1) * logits->dim[2];
 }
@@ -275,7 +275,7 @@ static void test_beam_of_first_tokens(void **state) {
   caption found[BEAM];
   say(&d, 0, 1, &(caption_options){.count = BEAM, .beam = BEAM, .max_tokens = 1}, found);
   tensor x = pictures(&d, 0, 1);
-  tensor *logits = rwkv6_logits(
+  tensor *logits = rwkv_logits(
       d.c, &d.m.lm, visualrwkv_sequence(d.c, &d.m, visualrwkv_image_tokens(d.c, &d.m, &x, NULL), NULL, NULL));
   int V = d.m.config.lm.vocab_size;
   float *last = f32(logits) + (logits->dim[1] - 1) * V;

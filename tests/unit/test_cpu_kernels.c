@@ -57,8 +57,8 @@ static void test_vecmath(void **state) {
 
 /* --- activations and gates ---------------------------------------------------------------------------------------- */
 
-static const act_kind kinds[] = {ACT_NONE, ACT_SIGMOID, ACT_TANH, ACT_SILU,
-                                 ACT_RELU, ACT_RELU2,   ACT_GELU, ACT_QUICK_GELU};
+static const act_kind kinds[] = {ACT_NONE,  ACT_SIGMOID, ACT_TANH,       ACT_SILU, ACT_RELU,
+                                 ACT_RELU2, ACT_GELU,    ACT_QUICK_GELU, ACT_EXP};
 enum { KINDS = sizeof kinds / sizeof *kinds };
 static const size_t counts[] = {0, 1, 15, 16, 17, 511, 513, 8193, 70001};
 enum { COUNTS = sizeof counts / sizeof *counts };
@@ -81,6 +81,8 @@ static double act64(act_kind kind, double x) {
     return 0.5 * x * erfc(-x / sqrt(2.0));
   case ACT_QUICK_GELU:
     return x / (1.0 + exp(-1.702 * x));
+  case ACT_EXP:
+    return exp(x);
   }
   return NAN;
 }
@@ -89,7 +91,8 @@ static double act64(act_kind kind, double x) {
 static double slope64(act_kind kind, double x) { return (act64(kind, x + 1e-5) - act64(kind, x - 1e-5)) / 2e-5; }
 
 static void gates_of(const cpu_kernels *k, act_kind kind, size_t n) {
-  float *a = guarded_random(n, 1, -2, 2), *g = guarded_random(n, 2, -6, 6), *gy = guarded_random(n, 3, -2, 2);
+  const float high = kind == ACT_EXP ? 1 : 6; /* where its values are about as large as the others' */
+  float *a = guarded_random(n, 1, -2, 2), *g = guarded_random(n, 2, -6, high), *gy = guarded_random(n, 3, -2, 2);
   float *y = guarded(n), *ga = guarded(n), *gg = guarded(n);
   double *value = zeros64(n), *product = zeros64(n), *want_a = zeros64(n), *want_g = zeros64(n), *slope = zeros64(n);
   for (size_t i = 0; i < n; i++) {

@@ -1,5 +1,5 @@
-/* The RWKV-6 backbone, RWKV-CLIP's image tower and the captioner made of them: against float64, in pieces, in batches,
- * and their gradients against differences of the loss. */
+/* RWKV-CLIP's image tower and the captioner made of it and a text backbone: against float64, in batches, and their
+ * gradients against differences of the loss. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,9 @@
 #include "tests/support/kernel_check.h"
 #include "tests/support/model64.h"
 #include "tests/support/reference64.h"
+#include "tests/support/scratch.h"
 #include "tests/support/tiny_captioner.h"
+#include "tests/support/tiny_rwkv.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,294 +23,10 @@ static ctx *context(void) {
   return c;
 }
 
-static const rwkv6_config small = {
-    .n_layer = 4, .n_embd = 24, .dim_ffn = 40, .head_size = 8, .vocab_size = 50, .rank_mix = 3, .rank_decay = 5};
-
-typedef struct {
-  param_set set;
-  rwkv6 lm;
-} text_model;
-
-static void text_model_new(text_model *m, const rwkv6_config *config, uint64_t seed) {
-  memset(m, 0, sizeof *m);
-  assert_int_equal(rwkv6_new(&m->lm, config, "t.", &m->set), STATUS_OK);
-  assert_int_equal(params_allocate(&m->set), STATUS_OK);
-  tiny_disturb(&m->set, seed);
-}
-
-static void text_model_free(text_model *m) {
-  rwkv6_free(&m->lm);
-  params_free(&m->set);
-}
-
-static tensor *random_rows(ctx *c, int64_t B, int64_t T, int64_t D, uint64_t seed) {
-  tensor *x = tensor_3d(c, DTYPE_F32, B, T, D);
-  rng g = rng_make(seed, 1);
-  assert_non_null(x);
-  for (int64_t i = 0; i < tensor_count(x); i++) f32(x)[i] = rng_normal(&g);
-  return x;
-}
-
 static double *widened(const float *x, size_t n) {
   double *y = zeros64(n);
   for (size_t i = 0; i < n; i++) y[i] = x[i];
   return y;
-}
-
-/* Tokens [from, from+n) of every row. */
-static tensor *tokens_of(ctx *c, const tensor *x, int64_t from, int64_t n) {
-  int64_t B = x->dim[0], T = x->dim[1], D = x->dim[2];
-  tensor *y = tensor_3d(c, DTYPE_F32, B, n, D);
-  for (int64_t b = 0; b < B; b++)
-    memcpy(f32(y) + b * n * D, f32(x) + (b * T + from) * D, (size_t)(n * D) * sizeof(float));
-  return y;
-}
-
-/* --- the text backbone -------------------------------------------------------------------------------------------- */
-
-static void test_backbone(void **state) {
-  (void)state;
-  enum { B = 2, T = 7, D = 24 };
-  text_model m;
-  text_model_new(&m, &small, 1);
-  ctx *c = context();
-  tensor *ids = tensor_2d(c, DTYPE_I32, B, T);
-  double *x = zeros64(B * T * D), *emb = param64(&m.set, "t.", "emb.weight");
-  for (int i = 0; i < B * T; i++) {
-    i32(ids)[i] = i * 17 % small.vocab_size;
-    memcpy(x + i * D, emb + i32(ids)[i] * D, D * sizeof *x);
-  }
-  rwkv6_state kept;
-  assert_int_equal(rwkv6_state_new(&kept, &small, B), STATUS_OK);
-  tensor *hidden = rwkv6_forward(c, &m.lm, rwkv6_embed(c, &m.lm, ids), NULL, &kept);
-  tensor *logits = rwkv6_logits(c, &m.lm, hidden);
-  assert_non_null(logits);
-  double *want = zeros64(B * T * (size_t)small.vocab_size), *wkv = zeros64(4 * B * D * 8);
-  rwkv6_64(&m.set, "t.", &small, B, T, NULL, x, wkv);
-  rwkv6_logits64(&m.set, "t.", &small, B * T, x, want);
-  check_l2("hidden", f32(hidden), x, B * T * D, 1e-5, 0);
-  check_l2("logits", f32(logits), want, B * T * (size_t)small.vocab_size, 1e-5, 0);
-  size_t layer = rwkv6_state_size(&kept) / 4, shifts = 2 * B * D; /* the recurrence's states end each layer's part */
-  for (size_t i = 0; i < 4; i++)
-    check_l2("state", kept.memory + i * layer + shifts, wkv + i * B * D * 8, B * D * 8, 1e-5, 0);
-  free(x), free(emb), free(want), free(wkv);
-  rwkv6_state_free(&kept);
-  ctx_free(c);
-  text_model_free(&m);
-}
-
-static void test_scan_order_of_layers(void **state) {
-  (void)state;
-  enum { B = 2, T = 9, D = 24 };
-  text_model m;
-  text_model_new(&m, &small, 2);
-  ctx *c = context();
-  const scan_order *back = scan_order_make(c, SCAN_REVERSE, T, 2, 2, 3);
-  const scan_order *const order[4] = {NULL, back, NULL, back};
-  tensor *x = random_rows(c, B, T, D, 5);
-  double *want = widened(f32(x), B * T * D);
-  rwkv6_64(&m.set, "t.", &small, B, T, order, want, NULL);
-  tensor *y = rwkv6_forward(c, &m.lm, x, order, NULL);
-  check_l2("bidirectional", f32(y), want, B * T * D, 1e-5, 0);
-  free(want);
-  ctx_free(c);
-  text_model_free(&m);
-}
-
-/* An order is the same as moving the tokens of the range, running as stored, and moving them back. */
-static void test_scan_order_is_a_permutation(void **state) {
-  (void)state;
-  enum { B = 2, T = 9, D = 24, FIRST = 2, LAST = 7 };
-  rwkv6_config one = small;
-  one.n_layer = 1;
-  text_model m;
-  text_model_new(&m, &one, 3);
-  ctx *c = context();
-  const scan_order *back = scan_order_make(c, SCAN_REVERSE, T, FIRST, 2, 3);
-  tensor *x = random_rows(c, B, T, D, 6), *moved = tensor_like(c, x);
-  int from[T];
-  for (int t = 0; t < T; t++) from[t] = t < FIRST || t > LAST ? t : FIRST + LAST - t;
-  for (int b = 0; b < B; b++)
-    for (int t = 0; t < T; t++) memcpy(f32(moved) + (b * T + t) * D, f32(x) + (b * T + from[t]) * D, D * sizeof(float));
-  tensor *y = rwkv6_forward(c, &m.lm, x, &back, NULL), *z = rwkv6_forward(c, &m.lm, moved, NULL, NULL);
-  for (int b = 0; b < B; b++)
-    for (int t = 0; t < T; t++) {
-      double *want = widened(f32(z) + (b * T + t) * D, D);
-      check_l2("token", f32(y) + (b * T + from[t]) * D, want, D, 1e-6, 0);
-      free(want);
-    }
-  ctx_free(c);
-  text_model_free(&m);
-}
-
-/* The prompt's range is read backwards in odd layers; what follows it continues from the state. */
-static void test_sequences_in_pieces(void **state) {
-  (void)state;
-  enum { B = 2, T = 11, D = 24, PROMPT = 6 };
-  text_model m;
-  text_model_new(&m, &small, 4);
-  ctx *c = context();
-  tensor *x = random_rows(c, B, T, D, 7);
-  const scan_order *whole_back = scan_order_make(c, SCAN_REVERSE, T, 1, 2, 2);
-  const scan_order *back = scan_order_make(c, SCAN_REVERSE, PROMPT, 1, 2, 2);
-  const scan_order *const whole_order[4] = {NULL, whole_back, NULL, whole_back}, *const order[4] = {NULL, back, NULL,
-                                                                                                    back};
-  static const int pieces[][6] = {{5}, {3, 2}, {1, 1, 1, 1, 1}, {1, 4}};
-  for (int bidirectional = 0; bidirectional < 2; bidirectional++) {
-    rwkv6_state all;
-    assert_int_equal(rwkv6_state_new(&all, &small, B), STATUS_OK);
-    tensor *whole = rwkv6_forward(c, &m.lm, x, bidirectional ? whole_order : NULL, &all);
-    double *end = widened(all.memory, rwkv6_state_size(&all));
-    for (size_t way = 0; way < sizeof pieces / sizeof *pieces; way++) {
-      rwkv6_state kept;
-      assert_int_equal(rwkv6_state_new(&kept, &small, B), STATUS_OK);
-      int64_t at = 0, n = PROMPT;
-      for (int piece = -1; at < T; piece++, at += n) {
-        n = piece < 0 ? PROMPT : pieces[way][piece];
-        const scan_order *const *o = piece < 0 && bidirectional ? order : NULL;
-        tensor *y = rwkv6_forward(c, &m.lm, tokens_of(c, x, at, n), o, &kept);
-        double *want = widened(f32(tokens_of(c, whole, at, n)), (size_t)(B * n * D));
-        check_l2("piece", f32(y), want, (size_t)(B * n * D), 1e-5, 0);
-        free(want);
-      }
-      assert_int_equal(at, T);
-      check_l2("state", kept.memory, end, rwkv6_state_size(&all), 1e-5, 0);
-      rwkv6_state_free(&kept);
-    }
-    free(end);
-    rwkv6_state_free(&all);
-  }
-  ctx_free(c);
-  text_model_free(&m);
-}
-
-static void test_state_rows(void **state) {
-  (void)state;
-  enum { B = 3, D = 24 };
-  text_model m;
-  text_model_new(&m, &small, 5);
-  ctx *c = context();
-  rwkv6_state from, to;
-  assert_int_equal(rwkv6_state_new(&from, &small, B), STATUS_OK);
-  assert_int_equal(rwkv6_state_new(&to, &small, B + 1), STATUS_OK);
-  for (size_t i = 0; i < rwkv6_state_size(&to); i++) assert_true(to.memory[i] == 0);
-  tensor *next = random_rows(c, B, 1, D, 9);
-  rwkv6_forward(c, &m.lm, random_rows(c, B, 5, D, 8), NULL, &from);
-  rwkv6_state_copy_row(&to, 0, &from, 2);
-  rwkv6_state_copy_row(&to, 1, &from, 0);
-  rwkv6_state_copy_row(&to, 3, &from, 2); /* row 2 stays a fresh start */
-  tensor *wide = tensor_3d(c, DTYPE_F32, B + 1, 1, D);
-  static const int source[B + 1] = {2, 0, 1, 2};
-  for (int r = 0; r <= B; r++) memcpy(f32(wide) + r * D, f32(next) + source[r] * D, D * sizeof(float));
-  tensor *fresh = rwkv6_forward(c, &m.lm, tensor_window(c, next, D, 3, (int64_t[]){1, 1, D}), NULL, NULL);
-  tensor *y = rwkv6_forward(c, &m.lm, wide, NULL, &to), *z = rwkv6_forward(c, &m.lm, next, NULL, &from);
-  for (int r = 0; r <= B; r++) {
-    double *want = widened(r == 2 ? f32(fresh) : f32(z) + source[r] * D, D);
-    check_l2("row", f32(y) + r * D, want, D, 1e-5, 0);
-    free(want);
-  }
-  rwkv6_state_free(&from), rwkv6_state_free(&to);
-  ctx_free(c);
-  text_model_free(&m);
-}
-
-/* A trained initial state: transposed in files, where a sequence starts that has no state, and what a state starts
- * with; every row of a batch starts from it. */
-static void test_trained_start(void **state) {
-  (void)state;
-  enum { B = 2, T = 5, D = 24, N = 8 };
-  text_model m;
-  text_model_new(&m, &small, 12);
-  param_set set = {0};
-  assert_int_equal(rwkv6_declare_start(&m.lm, "t.", &set), STATUS_OK);
-  assert_int_equal(params_allocate(&set), STATUS_OK);
-  assert_int_equal(set.n, small.n_layer);
-  assert_string_equal(set.item[1].name, "t.blocks.1.att.time_state");
-  ctx *c = context();
-  tensor *x = random_rows(c, B, T, D, 13), *zero = rwkv6_forward(c, &m.lm, x, NULL, NULL);
-  rng g = rng_make(3, 3);
-  float file[D * N];
-  for (size_t i = 0; i < set.n; i++) {
-    for (int k = 0; k < D * N; k++) file[k] = rng_normal(&g);
-    param_import(&set.item[i], file, f32(set.item[i].value));
-    const float *memory = f32(m.lm.block[i].start);
-    for (int h = 0; h < D / N; h++)
-      for (int a = 0; a < N; a++)
-        for (int b = 0; b < N; b++) assert_true(memory[(h * N + a) * N + b] == file[(h * N + b) * N + a]);
-    float back[D * N];
-    param_export(&set.item[i], memory, back);
-    assert_memory_equal(back, file, sizeof file);
-  }
-  rwkv6_state kept;
-  assert_int_equal(rwkv6_state_new(&kept, &small, B), STATUS_OK);
-  rwkv6_state_start(&kept, &m.lm);
-  tensor *y = rwkv6_forward(c, &m.lm, x, NULL, NULL), *z = rwkv6_forward(c, &m.lm, x, NULL, &kept);
-  double *want = widened(f32(y), B * T * D);
-  check_l2("from the start in a state", f32(z), want, B * T * D, 1e-6, 0);
-  assert_memory_not_equal(y->data, zero->data, B * T * D * sizeof(float));
-  free(want);
-  rwkv6_state_free(&kept);
-  ctx_free(c);
-  params_free(&set);
-  text_model_free(&m);
-}
-
-/* What an observer is shown: every block's results with its number, and nothing when there is none. */
-typedef struct {
-  int outs, last, outside;
-} witness;
-
-static void look(void *user, int block, const char *name, const tensor *t) {
-  witness *w = user;
-  assert_non_null(t->data);
-  if (block < 0) w->outside++;
-  if (strcmp(name, "out")) return;
-  assert_int_equal(block, w->last + 1);
-  w->last = block;
-  w->outs++;
-}
-
-static void test_observer(void **state) {
-  (void)state;
-  text_model m;
-  text_model_new(&m, &small, 14);
-  ctx *c = context();
-  witness w = {.last = -1};
-  c->observe = look;
-  c->observer = &w;
-  tensor *seen_logits = rwkv6_logits(c, &m.lm, rwkv6_forward(c, &m.lm, random_rows(c, 1, 4, 24, 1), NULL, NULL));
-  assert_int_equal(w.outs, small.n_layer);
-  assert_int_equal(w.outside, 1); /* ln_out */
-  c->observe = NULL;
-  tensor *logits = rwkv6_logits(c, &m.lm, rwkv6_forward(c, &m.lm, random_rows(c, 1, 4, 24, 1), NULL, NULL));
-  assert_memory_equal(logits->data, seen_logits->data, (size_t)tensor_count(logits) * sizeof(float));
-  ctx_free(c);
-  text_model_free(&m);
-}
-
-static void test_config_of_text(void **state) {
-  (void)state;
-  assert_int_equal(rwkv6_config_check(&small), STATUS_OK);
-  static const size_t fields[] = {offsetof(rwkv6_config, n_layer),    offsetof(rwkv6_config, n_embd),
-                                  offsetof(rwkv6_config, dim_ffn),    offsetof(rwkv6_config, head_size),
-                                  offsetof(rwkv6_config, vocab_size), offsetof(rwkv6_config, rank_mix),
-                                  offsetof(rwkv6_config, rank_decay)};
-  static const int bad[] = {0, -1, (1 << 20) + 1, INT32_MAX};
-  for (size_t f = 0; f < sizeof fields / sizeof *fields; f++)
-    for (size_t v = 0; v < sizeof bad / sizeof *bad; v++) {
-      rwkv6_config k = small;
-      memcpy((char *)&k + fields[f], &bad[v], sizeof bad[v]);
-      assert_int_equal(rwkv6_config_check(&k), STATUS_FORMAT);
-      rwkv6 m;
-      param_set set = {0};
-      assert_int_equal(rwkv6_new(&m, &k, "", &set), STATUS_FORMAT);
-      rwkv6_free(&m);
-      params_free(&set);
-    }
-  rwkv6_config k = small;
-  k.head_size = 7;
-  assert_int_equal(rwkv6_config_check(&k), STATUS_FORMAT);
-  assert_non_null(strstr(last_error(), "24"));
 }
 
 /* --- the image tower ---------------------------------------------------------------------------------------------- */
@@ -390,22 +108,6 @@ static void test_config_of_tower(void **state) {
 
 /* --- memory ------------------------------------------------------------------------------------------------------- */
 
-static size_t text_peak(int layers, bool stateful) {
-  rwkv6_config config = small;
-  config.n_layer = layers;
-  text_model m;
-  text_model_new(&m, &config, 1);
-  ctx *c = context();
-  rwkv6_state kept = {0};
-  if (stateful) assert_int_equal(rwkv6_state_new(&kept, &config, 2), STATUS_OK);
-  assert_non_null(rwkv6_forward(c, &m.lm, random_rows(c, 2, 9, 24, 1), NULL, stateful ? &kept : NULL));
-  size_t peak = arena_peak(c->memory);
-  rwkv6_state_free(&kept);
-  ctx_free(c);
-  text_model_free(&m);
-  return peak;
-}
-
 static size_t tower_peak(int layers) {
   image_tower_config config = tower_small;
   config.depth = layers;
@@ -423,8 +125,6 @@ static size_t tower_peak(int layers) {
 
 static void test_memory_does_not_grow_with_depth(void **state) {
   (void)state;
-  assert_int_equal(text_peak(2, false), text_peak(12, false));
-  assert_int_equal(text_peak(2, true), text_peak(12, true));
   assert_int_equal(tower_peak(2), tower_peak(12));
 }
 
@@ -440,7 +140,7 @@ static tensor *captioner_logits(ctx *c, const visualrwkv *m, float *pixels, int 
   tensor *ids = tensor_2d(c, DTYPE_I32, B, ANSWER);
   memcpy(ids->data, answer[first], (size_t)B * sizeof *answer);
   tensor *tokens = visualrwkv_image_tokens(c, m, x, patches);
-  tensor *logits = rwkv6_logits(c, &m->lm, visualrwkv_sequence(c, m, tokens, ids, NULL));
+  tensor *logits = rwkv_logits(c, &m->lm, visualrwkv_sequence(c, m, tokens, ids, NULL));
   if (!logits) fail_msg("%s", last_error());
   return logits;
 }
@@ -463,7 +163,7 @@ static void test_captioner_in_float64(void **state) {
   tiny_captioner(&m, 8, TINY_WILD);
   ctx *c = context();
   float *pixels = tiny_pictures(1, 3);
-  const rwkv6_config *k = &m.config.lm;
+  const rwkv_config *k = &m.config.lm;
   const size_t D = (size_t)k->n_embd, W = (size_t)m.config.tower.width, V = (size_t)k->vocab_size;
   tensor *got = captioner_logits(c, &m, pixels, 0, 1, NULL);
 
@@ -510,6 +210,46 @@ static void test_rows_of_a_batch_do_not_mix(void **state) {
   free(pixels);
   ctx_free(c);
   visualrwkv_free(&m);
+}
+
+/* Any version of RWKV can be the language model: in a batch, from a file, and word by word. */
+static void test_captioner_on_every_version(void **state) {
+  char *path = scratch_path(state, "captioner.safetensors"), *vocabulary = tiny_captioner_vocabulary();
+  float *pixels = tiny_pictures(2, 7);
+  for (int form = 0; form < TINY_RWKV_FORMS; form++) {
+    visualrwkv_config config = tiny_captioner_config();
+    config.lm = tiny_rwkv_forms[form].config;
+    config.lm.vocab_size = TINY_VOCABULARY;
+    visualrwkv m, again = {0};
+    if (visualrwkv_declare(&m, &config, vocabulary, "a", "\n") || params_allocate(&m.params))
+      fail_msg("%s", last_error());
+    tiny_disturb(&m.params, (uint64_t)form);
+    assert_int_equal(visualrwkv_save(&m, path, &(params_file){.type = CHECKPOINT_F32}), STATUS_OK);
+    checkpoint *file = checkpoint_open(path);
+    if (!file || visualrwkv_load(&again, file)) fail_msg("%s", last_error());
+    assert_memory_equal(&again.config.lm, &config.lm, sizeof config.lm);
+    ctx *c = context();
+    tensor *all = captioner_logits(c, &m, pixels, 0, 2, NULL);
+    const size_t row = (size_t)tensor_count(all) / 2, T = (size_t)all->dim[1];
+    tiny_same("from a file", f32(captioner_logits(c, &again, pixels, 0, 1, NULL)), f32(all), row, 1e-5);
+    rwkv_state kept;
+    assert_int_equal(rwkv_state_new(&kept, &m.config.lm, 1), STATUS_OK);
+    tensor *x = tensor_wrap(c, DTYPE_F32, pixels, 4, (int64_t[]){1, TINY_IMAGE, TINY_IMAGE, 3});
+    tensor *y = visualrwkv_sequence(c, &m, visualrwkv_image_tokens(c, &m, x, NULL), NULL, &kept);
+    for (size_t t = 0; t < ANSWER; t++) {
+      tensor *word = tensor_2d(c, DTYPE_I32, 1, 1);
+      *i32(word) = answer[0][t];
+      y = rwkv_logits(c, &m.lm, rwkv_forward(c, &m.lm, rwkv_embed(c, &m.lm, word), &(rwkv_input){.state = &kept}));
+      assert_non_null(y);
+      const float *want = f32(all) + (T - ANSWER + t) * TINY_VOCABULARY;
+      tiny_same("word by word", f32(y), want, TINY_VOCABULARY, 1e-5);
+    }
+    rwkv_state_free(&kept);
+    ctx_free(c);
+    checkpoint_close(file);
+    visualrwkv_free(&m), visualrwkv_free(&again);
+  }
+  free(path), free(vocabulary), free(pixels);
 }
 
 /* --- gradients of the whole --------------------------------------------------------------------------------------- */
@@ -660,20 +400,13 @@ static void test_recording_changes_nothing(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_backbone),
-      cmocka_unit_test(test_scan_order_of_layers),
-      cmocka_unit_test(test_scan_order_is_a_permutation),
-      cmocka_unit_test(test_sequences_in_pieces),
-      cmocka_unit_test(test_state_rows),
-      cmocka_unit_test(test_trained_start),
-      cmocka_unit_test(test_observer),
-      cmocka_unit_test(test_config_of_text),
       cmocka_unit_test(test_tower),
       cmocka_unit_test(test_config_of_tower),
       cmocka_unit_test(test_memory_does_not_grow_with_depth),
       cmocka_unit_test(test_captioner_wants_a_grid),
       cmocka_unit_test(test_captioner_in_float64),
       cmocka_unit_test(test_rows_of_a_batch_do_not_mix),
+      cmocka_unit_test_setup_teardown(test_captioner_on_every_version, scratch_setup, scratch_teardown),
       cmocka_unit_test(test_gradients_of_the_whole),
       cmocka_unit_test(test_recording_changes_nothing),
   };

@@ -26,14 +26,15 @@ static const param_spec rows[PARAM_CLASSES] = {
     {"mix", OF(PARAM_MIX), {1, 1, 9}, PARAM_MIX, init_normal, 1, 0, 0},
     {"decay", OF(PARAM_DECAY), {17}, PARAM_DECAY, init_normal, 1, 0, 0},
     {"bonus", OF(PARAM_BONUS), {2, 4}, PARAM_BONUS, init_normal, 1, 0, 0},
+    {"log-bonus", OF(PARAM_LOG_BONUS), {8}, PARAM_LOG_BONUS, init_normal, 1, 0, 0},
     {"norm", OF(PARAM_NORM), {6}, PARAM_NORM, init_normal, 1, 0, 0},
     {"bias", OF(PARAM_BIAS), {1}, PARAM_BIAS, init_normal, 1, 0, 0},
     {"position", OF(PARAM_POSITION), {3, 3}, PARAM_POSITION, init_normal, 1, 0, 0},
     {"state", OF(PARAM_STATE), {2, 3, 3}, PARAM_STATE, init_normal, 1, 0, 0},
 };
-/* What the recipe of RWKV-6 says, written once more (spec language-models 5.2). */
+/* What the recipe of RWKV says, written once more (spec language-models 5.2). */
 static const double decayed[PARAM_CLASSES] = {[PARAM_MATRIX] = 1, [PARAM_EMBEDDING] = 1, [PARAM_STATE] = 1};
-static double rate_of(int class) { return class == PARAM_DECAY ? 2 : 1; }
+static double rate_of(int class) { return class == PARAM_DECAY ? 2 : class == PARAM_LOG_BONUS ? 3 : 1; }
 
 static void make(model *m) {
   memset(m, 0, sizeof *m);
@@ -106,13 +107,13 @@ static void compare(const adamw_options *o, double size) {
 
 static void test_steps(void **state) {
   (void)state;
-  const adamw_options o = {.beta1 = 0.9, .beta2 = 0.98, .eps = 1e-8, .weight_decay = 0.1, .recipe = &recipe_rwkv6};
+  const adamw_options o = {.beta1 = 0.9, .beta2 = 0.98, .eps = 1e-8, .weight_decay = 0.1, .recipe = &recipe_rwkv};
   compare(&o, 1);
 }
 
 static void test_clipping(void **state) {
   (void)state;
-  adamw_options o = {.beta1 = 0.9, .beta2 = 0.99, .eps = 1e-3, .weight_decay = 0.1, .clip = 1, .recipe = &recipe_rwkv6};
+  adamw_options o = {.beta1 = 0.9, .beta2 = 0.99, .eps = 1e-3, .weight_decay = 0.1, .clip = 1, .recipe = &recipe_rwkv};
   compare(&o, 1);                                                      /* norms of about 30: clipped */
   compare(&o, 1e-4);                                                   /* below: left alone */
   for (double size = 0.01; size < 0.2; size *= 1.5) compare(&o, size); /* on both sides, and near */
@@ -146,7 +147,7 @@ static void test_bad_gradients_change_nothing(void **state) {
   (void)state;
   static const float bad[] = {NAN, INFINITY, -INFINITY};
   const adamw_options o = {
-      .beta1 = 0.9, .beta2 = 0.98, .eps = 1e-8, .weight_decay = 0.1, .clip = 1, .recipe = &recipe_rwkv6};
+      .beta1 = 0.9, .beta2 = 0.98, .eps = 1e-8, .weight_decay = 0.1, .clip = 1, .recipe = &recipe_rwkv};
   model m;
   make(&m);
   adamw opt;
@@ -174,7 +175,7 @@ static void test_bad_gradients_change_nothing(void **state) {
 
 static void test_buffers(void **state) {
   (void)state;
-  const adamw_options o = {.beta1 = 0.9, .beta2 = 0.98, .recipe = &recipe_rwkv6};
+  const adamw_options o = {.beta1 = 0.9, .beta2 = 0.98, .recipe = &recipe_rwkv};
   model m;
   make(&m);
   adamw opt;

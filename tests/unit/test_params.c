@@ -39,7 +39,7 @@ static const param_spec rows[] = {
     {"blocks.%d.down.weight", IN(down), {-D, -F}, PARAM_MATRIX, init_orthogonal, 0.5f, 0, LAYOUT_SAME},
     {"blocks.%d.maa", IN(maa), {1, 1, -D}, PARAM_MIX, init_maa, 0.5f, 0, LAYOUT_SAME},
     {"blocks.%d.maa_v", IN(maa_value), {1, 1, -D}, PARAM_MIX, init_maa_value, 0, 0, LAYOUT_SAME},
-    {"blocks.%d.maa_f", IN(maa_ffn), {1, 1, -D}, PARAM_MIX, init_maa_ffn, 0, 0, LAYOUT_SAME},
+    {"blocks.%d.maa_f", IN(maa_ffn), {1, 1, -D}, PARAM_MIX, init_maa_ffn, 3, 0, LAYOUT_SAME},
     {"blocks.%d.keep", IN(keep), {1, 1, -D}, PARAM_MIX, init_keep, 1, 0, LAYOUT_SAME},
     {"blocks.%d.decay", IN(decay), {1, 1, -D}, PARAM_DECAY, init_decay, 0, 0, LAYOUT_SAME},
     {"blocks.%d.bonus", IN(bonus), {-H, -N}, PARAM_BONUS, init_bonus, 0, 0, LAYOUT_SAME},

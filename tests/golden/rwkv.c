@@ -1,13 +1,11 @@
-/* RWKV-6: inference in three ways, training, state tuning, the recurrence alone, sampling. Spec language-models. */
-#include "tests/golden/rwkv6.h"
+/* RWKV-4 to 7: inference in three ways, training, state tuning. Spec language-models. */
+#include "tests/golden/rwkv.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lm/sample.h"
-#include "tests/support/gradcheck.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
 
@@ -32,17 +30,6 @@ static const golden_rule of_models[] = {
     {NULL, GIVEN, 0, 0, NULL},
 };
 
-static const golden_rule of_the_recurrence[] = {
-    {"io/[rkvwu]", GIVEN, 0, 0, NULL}, {"io/gy", GIVEN, 0, 0, NULL},      {"io/s_s0", GIVEN, 0, 0, NULL},
-    {"io/s_gsT", GIVEN, 0, 0, NULL},   {"io/*grad_w", L2, 1e-3, 0, NULL}, {"io/*grad_*", L2, 1e-4, 0, NULL},
-    {"io/*y", L2, 1e-5, 0, NULL},      {"io/*sT", L2, 1e-5, 0, NULL},     {NULL, GIVEN, 0, 0, NULL},
-};
-
-static const golden_rule of_sampling[] = {
-    {"io/logits", GIVEN, 0, 0, NULL},     {"io/config", GIVEN, 0, 0, NULL},   {"io/table", GIVEN, 0, 0, NULL},
-    {"io/probs.*", CLOSE, 1e-6, 0, NULL}, {"io/generated", SAME, 0, 0, NULL}, {NULL, GIVEN, 0, 0, NULL},
-};
-
 /* --- models ------------------------------------------------------------------------------------------------------- */
 
 bool golden_lm_open(golden_case *k, golden_lm *m) {
@@ -51,9 +38,9 @@ bool golden_lm_open(golden_case *k, golden_lm *m) {
   const char *prefix = file ? golden_prefix(k, file, "emb.weight") : NULL;
   bool ok = false;
   if (prefix) {
-    rwkv6_config config;
+    rwkv_config config;
     snprintf(m->prefix, sizeof m->prefix, "%s", prefix);
-    if (rwkv6_config_read(&config, file, prefix) || rwkv6_new(&m->lm, &config, m->prefix, &m->set))
+    if (rwkv_config_read(&config, file, prefix) || rwkv_new(&m->lm, &config, m->prefix, &m->set))
       golden_error(k);
     else
       ok = golden_load(k, &m->set, file);
@@ -63,7 +50,7 @@ bool golden_lm_open(golden_case *k, golden_lm *m) {
 }
 
 void golden_lm_close(golden_lm *m) {
-  rwkv6_free(&m->lm);
+  rwkv_free(&m->lm);
   params_free(&m->set);
 }
 
@@ -90,38 +77,65 @@ static tensor *as_rows(ctx *c, tensor *ids) {
   return tensor_view(c, ids, 2, (int64_t[]){1, tensor_count(ids)});
 }
 
-static tensor *logits_of(ctx *c, const rwkv6 *lm, const tensor *ids, rwkv6_state *state) {
-  return rwkv6_logits(c, lm, rwkv6_forward(c, lm, rwkv6_embed(c, lm, ids), NULL, state));
+static tensor *logits_of(ctx *c, const rwkv *lm, const tensor *ids, rwkv_state *state) {
+  return rwkv_logits(c, lm, rwkv_forward(c, lm, rwkv_embed(c, lm, ids), &(rwkv_input){.state = state}));
 }
 
 /* --- inference ---------------------------------------------------------------------------------------------------- */
 
+/* What version 7 calls w: the decay is exp(-exp(w)). */
+static void offer_decay7(golden_case *k, const tensor *t, int block) {
+  ctx *c = golden_ctx(k);
+  const arena_mark mark = arena_here(c->memory);
+  tensor *w = tensor_like(c, t);
+  for (int64_t i = 0; w && i < tensor_count(t); i++) f32(w)[i] = -log1pf(expf(-f32(t)[i])) - 0.5f;
+  golden_offer_tensor(k, w, "io/act.%d.w", block);
+  arena_release(c->memory, mark);
+}
+
+typedef struct {
+  golden_case *k;
+  int version;
+} witness;
+
 /* Our names of what a model computes, and the case's. */
 static void offer_seen(void *user, int block, const char *name, const tensor *t) {
-  static const char *const names[][2] = {{"att", "att"},         {"ffn", "ffn"}, {"out", "x"},   {"att.wkv", "wkv"},
-                                         {"att.r", "r"},         {"att.k", "k"}, {"att.v", "v"}, {"att.w", "w"},
-                                         {"att.shift", "shift"}, {"ln1", "ln1"}, {"ln2", "ln2"}};
-  golden_case *k = user;
+  static const char *const names[][2] = {{"att", "att"}, {"ffn", "ffn"},        {"out", "x"},   {"att.wkv", "wkv"},
+                                         {"att.r", "r"}, {"att.k", "k"},        {"att.v", "v"}, {"att.w", "w"},
+                                         {"att.a", "a"}, {"att.b", "b"},        {"ln1", "ln1"}, {"ln2", "ln2"},
+                                         {"att.g", "g"}, {"att.shift", "shift"}};
+  const witness *w = user;
   if (block < 0 || !strcmp(name, "ln0")) {
-    golden_offer_tensor(k, t, "io/act.%s", name);
+    golden_offer_tensor(w->k, t, "io/act.%s", name);
+    return;
+  }
+  if (w->version == 7 && !strcmp(name, "att.w")) {
+    offer_decay7(w->k, t, block);
     return;
   }
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-    if (!strcmp(name, names[i][0])) golden_offer_tensor(k, t, "io/act.%d.%s", block, names[i][1]);
+    if (!strcmp(name, names[i][0])) golden_offer_tensor(w->k, t, "io/act.%d.%s", block, names[i][1]);
 }
 
-static void offer_state(golden_case *k, const rwkv6_state *state, const char *prefix) {
+/* In the inference package's layout. */
+static void offer_state(golden_case *k, const rwkv_state *state, const char *prefix) {
+  static const char *const sums[] = {"aa", "bb", "pp"};
   ctx *c = golden_ctx(k);
-  for (int i = 0; i < state->n_layer; i++) {
-    rwkv6_carry layer = rwkv6_state_layer(c, state, i);
+  const int version = state->config.version;
+  for (int i = 0; i < state->config.n_layer; i++) {
+    rwkv6_carry layer = rwkv_state_layer(c, state, i);
     golden_offer_tensor(k, layer.att_x, "%s.%d.att_x", prefix, i);
     golden_offer_tensor(k, layer.ffn_x, "%s.%d.ffn_x", prefix, i);
-    golden_offer_tensor(k, layer.wkv, "%s.%d.att_kv", prefix, i);
+    if (version > 4)
+      golden_offer_tensor(k, version == 7 ? golden_exchanged(c, layer.wkv) : layer.wkv, "%s.%d.att_kv", prefix, i);
+    for (int j = 0; version == 4 && layer.wkv && j < 3; j++)
+      golden_offer_tensor(k, tensor_window(c, layer.wkv, j * layer.wkv->dim[2], 1, layer.wkv->dim + 2), "%s.%d.att_%s",
+                          prefix, i, sums[j]);
   }
 }
 
 /* ids [B,T] in pieces of n, n+growth, n+2 growth... tokens from `state`; logits as `logits`. */
-static void run_pieces(golden_case *k, const rwkv6 *lm, const tensor *ids, int64_t n, int growth, rwkv6_state *state,
+static void run_pieces(golden_case *k, const rwkv *lm, const tensor *ids, int64_t n, int growth, rwkv_state *state,
                        const char *logits) {
   ctx *c = golden_ctx(k);
   int64_t B = ids->dim[0], T = ids->dim[1], V = lm->config.vocab_size;
@@ -140,7 +154,7 @@ static void run_pieces(golden_case *k, const rwkv6 *lm, const tensor *ids, int64
 
 static void check_argmax(golden_case *k, const tensor *logits) {
   golden_shape s;
-  const float *want = golden_floats(k, "io/logits", &s);
+  const float *want = golden_floats(k, golden_has(k, "io/logits") ? "io/logits" : "io/logits_rnn", &s);
   if (!want || !logits || s.n != (size_t)tensor_count(logits)) return;
   size_t V = (size_t)tensor_last(logits), differ = 0;
   for (size_t row = 0; row < s.n; row += V) {
@@ -156,11 +170,12 @@ static void check_argmax(golden_case *k, const tensor *logits) {
 
 static void run_inference(golden_case *k, golden_lm *m) {
   ctx *c = golden_ctx(k);
-  const rwkv6_config *config = &m->lm.config;
+  const rwkv_config *config = &m->lm.config;
   tensor *ids = as_rows(c, golden_ids(k, "io/tokens"));
   if (!golden_ids_in(k, ids, config->vocab_size)) return;
+  witness w = {k, config->version};
   c->observe = offer_seen;
-  c->observer = k;
+  c->observer = &w;
   tensor *logits = logits_of(c, &m->lm, ids, NULL);
   c->observe = NULL;
   golden_offer_tensor(k, logits, "io/logits");
@@ -177,14 +192,14 @@ static void run_inference(golden_case *k, golden_lm *m) {
   } ways[] = {
       {1, 0, "io/logits_rnn"}, {1, 1, "io/logits_seq"}, {7, 5, "io/logits_seq"}, {ids->dim[1], 0, "io/logits_seq"}};
   for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
-    rwkv6_state state;
-    if (rwkv6_state_new(&state, config, (int)ids->dim[0])) {
+    rwkv_state state;
+    if (rwkv_state_new(&state, config, (int)ids->dim[0])) {
       golden_error(k);
       return;
     }
     run_pieces(k, &m->lm, ids, ways[i].first, ways[i].growth, &state, ways[i].logits);
     offer_state(k, &state, "io/state");
-    rwkv6_state_free(&state);
+    rwkv_state_free(&state);
   }
   ctx_reset(c);
 }
@@ -192,7 +207,7 @@ static void run_inference(golden_case *k, golden_lm *m) {
 /* --- training ----------------------------------------------------------------------------------------------------- */
 
 /* Mean cross entropy over ids [B,T] with L2Wrap in its gradient; NULL with the failure noted. */
-static tensor *loss_of(golden_case *k, const rwkv6 *lm, const tensor *ids, const tensor *targets, tensor **logits) {
+static tensor *loss_of(golden_case *k, const rwkv *lm, const tensor *ids, const tensor *targets, tensor **logits) {
   ctx *c = golden_ctx(k);
   int64_t n = tensor_count(ids);
   float *weight = arena_alloc(c->memory, (size_t)n * sizeof *weight);
@@ -258,7 +273,7 @@ static void run_training(golden_case *k, golden_lm *m) {
       .first = golden_note(k, "lr_init", 2e-3),
       .last = golden_note(k, "lr_final", 2e-4),
       .warmup = (int64_t)golden_note(k, "warmup_steps", 2),
-      .warmup_from = 0.01,
+      .warmup_from = golden_note(k, "warm-up factor", 0.01),
       .steps = (int64_t)shape.n,
       .exit_tokens = (int64_t)golden_note(k, "my_exit_tokens", (double)(int64_t)shape.n * (double)tokens),
       .step_tokens = tokens,
@@ -268,7 +283,7 @@ static void run_training(golden_case *k, golden_lm *m) {
                                  .eps = golden_note(k, ", eps", 1e-18),
                                  .weight_decay = golden_note(k, "weight decay", 0.1),
                                  .clip = 1,
-                                 .recipe = &recipe_rwkv6};
+                                 .recipe = &recipe_rwkv};
   double *rates = mem_alloc(shape.n, sizeof *rates);
   for (size_t i = 0; rates && i < shape.n; i++) rates[i] = schedule_rwkv(&schedule, (int64_t)i, 0);
   if (rates) golden_offer_doubles(k, rates, shape.n, "train/schedule.lr");
@@ -288,7 +303,7 @@ static void run_training(golden_case *k, golden_lm *m) {
 /* The gradient of the state alone: the model itself wants none. */
 static void tune_state(golden_case *k, golden_lm *m, param_set *start) {
   ctx *c = golden_ctx(k);
-  const rwkv6_config *config = &m->lm.config;
+  const rwkv_config *config = &m->lm.config;
   tensor *idx = golden_ids(k, "state/idx"), *targets = golden_ids(k, "state/targets"), *logits;
   if (!golden_ids_in(k, idx, config->vocab_size) || !golden_ids_in(k, targets, config->vocab_size)) return;
   if (params_want_grads(start, true)) {
@@ -304,23 +319,23 @@ static void tune_state(golden_case *k, golden_lm *m, param_set *start) {
   golden_offer_grads(k, start, "state/grad.", m->prefix);
   params_want_grads(start, false);
 
-  rwkv6_state state;
-  if (rwkv6_state_new(&state, config, 1)) {
+  rwkv_state state;
+  if (rwkv_state_new(&state, config, 1)) {
     golden_error(k);
     return;
   }
-  rwkv6_state_start(&state, &m->lm);
+  rwkv_state_start(&state, &m->lm);
   const tensor *row = tensor_window(c, idx, 0, 2, (int64_t[]){1, idx->dim[1]});
   run_pieces(k, &m->lm, row, 1, 0, &state, "state/logits_rnn_row0");
   offer_state(k, &state, "state/state_row0");
-  rwkv6_state_free(&state);
+  rwkv_state_free(&state);
 }
 
 static void run_state(golden_case *k, golden_lm *m) {
   checkpoint *file = golden_model(k, "state.pth");
   param_set start = {0};
   const char *prefix = file ? golden_prefix(k, file, "blocks.0.att.time_state") : NULL;
-  if (prefix && rwkv6_declare_start(&m->lm, prefix, &start))
+  if (prefix && rwkv_declare_start(&m->lm, prefix, &start))
     golden_error(k);
   else if (prefix && golden_load(k, &start, file))
     tune_state(k, m, &start);
@@ -340,108 +355,16 @@ static void run_model(golden_case *k) {
   golden_lm_close(&m);
 }
 
-/* --- the recurrence alone ----------------------------------------------------------------------------------------- */
-
-/* With `prefix` "" from zero, with "s_" from and to a state. */
-static void run_kernel(golden_case *k, const char *prefix) {
-  ctx *c = golden_ctx(k);
-  static const char names[] = "rkvw";
-  const bool stateful = *prefix;
-  tensor *in[4], *u = golden_tensor(k, "io/u"), *gy = golden_tensor(k, "io/gy"), *state = NULL;
-  tensor *s0 = stateful ? golden_tensor(k, "io/s_s0") : NULL, *gsT = stateful ? golden_tensor(k, "io/s_gsT") : NULL;
-  bool ok = u && gy && u->n_dims == 2 && (!stateful || (s0 && gsT));
-  for (int i = 0; i < 4; i++) {
-    in[i] = golden_tensor(k, (char[]){'i', 'o', '/', names[i], 0});
-    if (in[i]) in[i]->needs_grad = true;
-    ok = ok && in[i] && in[i]->n_dims == 3 && tensor_count(in[i]) == tensor_count(gy) &&
-         in[i]->dim[2] == tensor_count(u);
-  }
-  if (!ok) {
-    golden_check(k, false, "the inputs of the recurrence do not fit together");
-    return;
-  }
-  u->needs_grad = true;
-  if (s0) s0->needs_grad = true;
-  c->recording = true;
-  tensor *y = wkv6(c, in[0], in[1], in[2], in[3], u, s0, &(wkv6_opt){.heads = (int)u->dim[0]}, &state);
-  golden_offer_tensor(k, y, "io/%sy", prefix);
-  golden_offer_tensor(k, state, "io/%ssT", prefix);
-  tensor *loss = weighted_sum(c, y, f32(gy));
-  if (stateful) loss = add(c, loss, weighted_sum(c, state, f32(gsT)));
-  if (backward(c, loss)) golden_error(k);
-  c->recording = false;
-  for (int i = 0; i < 4; i++) golden_offer_tensor(k, in[i]->grad, "io/%sgrad_%c", prefix, names[i]);
-  golden_offer_tensor(k, u->grad, "io/%sgrad_u", prefix);
-  if (s0) golden_offer_tensor(k, s0->grad, "io/%sgrad_s0", prefix);
-  ctx_reset(c);
-}
-
-/* --- sampling ----------------------------------------------------------------------------------------------------- */
-
-static void sample_distributions(golden_case *k) {
-  ctx *c = golden_ctx(k);
-  tensor *logits = golden_tensor(k, "io/logits"), *config = golden_tensor(k, "io/config");
-  if (!logits || !config || tensor_last(config) != 3) return;
-  int64_t rows = tensor_rows(logits), V = tensor_last(logits);
-  tensor *p = tensor_like(c, logits);
-  float *scratch = arena_alloc(c->memory, (size_t)V * sizeof *scratch);
-  for (int64_t j = 0; p && scratch && j < tensor_rows(config); j++) {
-    const float *o = f32(config) + 3 * j;
-    const sample_options options = {.temperature = o[0], .top_p = o[1], .top_k = (int)o[2]};
-    for (int64_t r = 0; r < rows; r++) {
-      float *row = f32(p) + r * V;
-      double sum = sample_weights(f32(logits) + r * V, (int)V, &options, row, scratch);
-      for (int64_t v = 0; v < V; v++) row[v] = (float)(row[v] / sum);
-    }
-    golden_offer_tensor(k, p, "io/probs.%d", (int)j);
-  }
-}
-
-/* A model that is a table: the logits after token t are its row t. Tokens 0..11 are the texts that do not count. */
-static void sample_loop(golden_case *k) {
-  static const char uncounted[] = " \t0123456789";
-  enum { START = 5 };
-  tensor *table = golden_tensor(k, "io/table"), *want = golden_ids(k, "io/generated");
-  if (!table || !want) return;
-  int V = (int)tensor_last(table);
-  int64_t n = tensor_count(want);
-  const sample_options options = {.temperature = 0};
-  const penalty_options penalty = {.presence = (float)golden_note(k, "alpha_presence", 0.3),
-                                   .frequency = (float)golden_note(k, "alpha_frequency", 0.4),
-                                   .decay = (float)golden_note(k, "alpha_decay", 0.9)};
-  float *logits = mem_alloc((size_t)V, sizeof *logits), *scratch = mem_alloc(2 * (size_t)V, sizeof *scratch);
-  int32_t *ids = mem_alloc((size_t)n, sizeof *ids), at = (int32_t)golden_note(k, "started from token", START);
-  rng random = rng_make(0, 0);
-  spoken said;
-  if (spoken_new(&said, V) || !logits || !scratch || !ids) {
-    golden_error(k);
-    return;
-  }
-  for (int64_t i = 0; i < n; i++) {
-    memcpy(logits, f32(table) + (size_t)at * (size_t)V, (size_t)V * sizeof *logits);
-    spoken_penalise(&said, &penalty, logits);
-    ids[i] = at = sample_token(logits, V, &options, &random, scratch, NULL);
-    const char text = at < (int)sizeof uncounted - 1 ? uncounted[at] : 'x';
-    spoken_add(&said, &penalty, at, spoken_weight(&text, 1));
-  }
-  golden_offer_ids(k, ids, (size_t)n, "io/generated");
-  spoken_free(&said);
-  free(logits), free(scratch), free(ids);
-}
-
 static void run(golden_case *k) {
   if (golden_has(k, "io/config") || golden_has(k, "io/table")) {
-    golden_rules(k, of_sampling);
-    if (golden_has(k, "io/config")) sample_distributions(k);
-    if (golden_has(k, "io/table")) sample_loop(k);
+    golden_run_sampling(k);
   } else if (golden_has(k, "io/gy")) {
-    golden_rules(k, of_the_recurrence);
-    run_kernel(k, "");
-    if (golden_has(k, "io/s_s0")) run_kernel(k, "s_");
+    golden_run_recurrence(k);
   } else {
     golden_rules(k, of_models);
     run_model(k);
   }
 }
 
-const golden_system golden_rwkv6 = {"rwkv6", {"blocks.0.att.time_maa_w1", "head.weight"}, run};
+const golden_system golden_rwkv4 = {"rwkv4", run}, golden_rwkv5 = {"rwkv5", run}, golden_rwkv6 = {"rwkv6", run},
+                    golden_rwkv7 = {"rwkv7", run};

@@ -1,13 +1,13 @@
-/* An RWKV-6 checkpoint opened for a golden case. */
-#ifndef LINNET_TESTS_GOLDEN_RWKV6_H
-#define LINNET_TESTS_GOLDEN_RWKV6_H
+/* An RWKV checkpoint of any version opened for a golden case, and what else its folders hold. */
+#ifndef LINNET_TESTS_GOLDEN_RWKV_H
+#define LINNET_TESTS_GOLDEN_RWKV_H
 
-#include "lm/rwkv6.h"
+#include "lm/rwkv.h"
 #include "tests/golden/runner.h"
 
 typedef struct {
   param_set set;
-  rwkv6 lm;
+  rwkv lm;
   char prefix[CHECKPOINT_NAME_MAX];
 } golden_lm;
 
@@ -19,5 +19,12 @@ void golden_lm_close(golden_lm *m);
 bool golden_ids_in(golden_case *k, const tensor *ids, int vocabulary);
 /* Columns [from, from+n) of ids [B,T]. */
 tensor *golden_columns(ctx *c, const tensor *ids, int64_t from, int64_t n);
+
+/* States [...,N,N] with keys and values exchanged. */
+tensor *golden_exchanged(ctx *c, const tensor *s);
+
+/* Cases without a model: the recurrence of one version with and without states, and sampling. */
+void golden_run_recurrence(golden_case *k);
+void golden_run_sampling(golden_case *k);
 
 #endif
