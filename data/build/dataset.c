@@ -2,12 +2,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "data/build/build.h"
-#include "kernels/atomic_file.h"
-#include "kernels/file.h"
+#include "data/build/pinned.h"
 
 static const char PNG_ROOT[] = "/usr/share/openclipart/png";
 static const char SVG_ROOT[] = "/usr/share/openclipart/svg";
@@ -85,16 +82,6 @@ static status write_pack(const char *path, const kind_table *kinds, const candid
 
 /* ---- the manifest ---- */
 
-/* The first line at which two texts (zero-terminated, no other zero byte) differ; 0 if they do not. */
-static unsigned first_difference(const char *a, const char *b) {
-  unsigned line = 1;
-  for (; *a == *b; a++, b++) {
-    if (*a == 0) return 0;
-    line += *a == '\n';
-  }
-  return line;
-}
-
 /* The text of the manifest; free() it. */
 static char *manifest_text(const kind_table *kinds, const manifest_entry *entry, uint32_t n, size_t *bytes) {
   char *text = NULL;
@@ -105,46 +92,14 @@ static char *manifest_text(const kind_table *kinds, const manifest_entry *entry,
   return fail_null(STATUS_MEMORY, "no memory for the manifest");
 }
 
-static status check_manifest(const char *path, const char *fresh) {
-  size_t n;
-  char *pinned = file_read(path, TSV_MAX_BYTES, &n);
-  if (pinned == NULL) return last_status();
-  unsigned line = first_difference(pinned, fresh);
-  free(pinned);
-  if (line == 0) return STATUS_OK;
-  return fail(STATUS_FORMAT,
-              "what was built is not what %s pins: the first difference is in line %u. The sources or the rules have "
-              "changed; use --renew to make a new split",
-              path, line);
-}
-
-/* Writes the manifest if there is none or `renew`; otherwise it must say exactly what was built. */
 static status settle_manifest(const char *path, bool renew, const kind_table *kinds, const manifest_entry *entry,
                               uint32_t n) {
   size_t bytes;
   char *fresh = manifest_text(kinds, entry, n, &bytes);
   if (fresh == NULL) return last_status();
-  status s;
-  if (!renew && access(path, F_OK) == 0) {
-    s = check_manifest(path, fresh);
-  } else {
-    atomic_file *file = atomic_file_create(path);
-    if (file != NULL) atomic_file_write(file, fresh, bytes);
-    s = file != NULL ? atomic_file_commit(file) : last_status();
-  }
+  status s = pinned_settle(path, renew, fresh, bytes);
   free(fresh);
   return s;
-}
-
-/* Creates the folders that lead to a file. */
-static void make_folders(const char *path) {
-  char folder[1024];
-  snprintf(folder, sizeof folder, "%s", path);
-  for (char *slash = strchr(folder + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-    *slash = 0;
-    mkdir(folder, 0777);
-    *slash = '/';
-  }
 }
 
 static status build_with(const kind_table *kinds, const char *pack, const char *manifest_path, bool renew,
@@ -153,7 +108,7 @@ static status build_with(const kind_table *kinds, const char *pack, const char *
   if (s == STATUS_OK) s = make_entries(kinds, list, entry);
   if (s == STATUS_OK) s = settle_manifest(manifest_path, renew, kinds, entry, (uint32_t)list->n);
   if (s == STATUS_OK) {
-    make_folders(pack);
+    folders_make(pack);
     s = write_pack(pack, kinds, list, entry);
   }
   return s;

@@ -1,4 +1,5 @@
-/* linnet-data: makes, checks and shows the project's pictures of things (docs/data.md). Run it in the source tree. */
+/* linnet-data: makes, checks and shows the project's training data: pictures of things, and text (docs/data.md). Run it
+ * in the source tree. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,10 +7,13 @@
 #include <unistd.h>
 
 #include "data/build/build.h"
+#include "data/build/text.h"
 
 static const char PACK[] = "build/data/objects.pack";
 static const char MANIFEST[] = "data/objects.tsv";
 static const char KINDS[] = "data/kinds.tsv";
+static const char TEXT[] = "build/data/text";
+static const char TEXT_MANIFEST[] = "data/text.tsv";
 
 static const char USAGE[] =
     "linnet-data build [-o PACK] [--manifest FILE] [--renew]\n"
@@ -19,12 +23,16 @@ static const char USAGE[] =
     "linnet-data audit [PACK] [--manifest FILE] [--kinds FILE]\n"
     "  Proves that nothing outside the training split occurs in it; of the manifest alone if there is no PACK.\n"
     "linnet-data sheet -o FILE.png [--split train|validation|test] [--kind KIND] [--from N] [--count N] [PACK]\n"
-    "  Draws a contact sheet, sorted by kind, 16 pictures a row.\n";
+    "  Draws a contact sheet, sorted by kind, 16 pictures a row.\n"
+    "linnet-data text [--out FOLDER] [--manifest FILE] [--renew | --audit]\n"
+    "  Makes train.jsonl, validation.jsonl and test.jsonl in build/data/text from the installed Debian packages, as\n"
+    "  data/text.tsv pins them; --audit reads them back and proves that no held-out document can be read in another "
+    "split.\n";
 
 /* What the command line says; NULL where it says nothing. */
 typedef struct {
   const char *out, *manifest, *kinds, *split, *kind, *from, *count, *pack;
-  bool renew;
+  bool renew, audit;
 } arguments;
 
 static int misused(const char *sentence, const char *what) {
@@ -36,8 +44,8 @@ static bool parse(int argc, char **argv, arguments *a) {
   struct {
     const char *name;
     const char **value;
-  } options[] = {{"-o", &a->out},      {"--manifest", &a->manifest}, {"--kinds", &a->kinds}, {"--split", &a->split},
-                 {"--kind", &a->kind}, {"--from", &a->from},         {"--count", &a->count}};
+  } options[] = {{"-o", &a->out},        {"--out", &a->out},   {"--manifest", &a->manifest}, {"--kinds", &a->kinds},
+                 {"--split", &a->split}, {"--kind", &a->kind}, {"--from", &a->from},         {"--count", &a->count}};
   for (int i = 2; i < argc; i++) {
     const char **value = NULL;
     for (size_t o = 0; o < sizeof options / sizeof *options; o++) {
@@ -45,6 +53,8 @@ static bool parse(int argc, char **argv, arguments *a) {
     }
     if (strcmp(argv[i], "--renew") == 0) {
       a->renew = true;
+    } else if (strcmp(argv[i], "--audit") == 0) {
+      a->audit = true;
     } else if (value != NULL && i + 1 < argc) {
       *value = argv[++i];
     } else if (value == NULL && argv[i][0] != '-' && a->pack == NULL) {
@@ -144,6 +154,34 @@ static int run_sheet(const arguments *a) {
   return code;
 }
 
+/* ---- text ---- */
+
+static int audit_text(const char *folder, const char *pinned) {
+  text_audit a;
+  if (text_corpus_audit(folder, pinned, &a) != STATUS_OK) return failed();
+  printf("audit of %s\n", folder);
+  printf("documents: %zu train, %zu validation, %zu test\n", a.documents[SPLIT_TRAIN], a.documents[SPLIT_VALIDATION],
+         a.documents[SPLIT_TEST]);
+  printf("copies: %zu; held-out documents that can be read in another split: %zu; not clean: %zu; %s\n", a.copies,
+         a.overlaps, a.unclean, a.as_pinned ? "as the manifest says" : "not as the manifest says");
+  if (text_audit_violations(&a) == 0) {
+    printf("passed\n");
+    return 0;
+  }
+  printf("FAILED: %zu violations; the first: %s\n", text_audit_violations(&a), a.first);
+  return 1;
+}
+
+static int run_text(const arguments *a) {
+  text_counts c;
+  const char *folder = a->out != NULL ? a->out : TEXT, *pinned = a->manifest != NULL ? a->manifest : TEXT_MANIFEST;
+  if (a->audit) return audit_text(folder, pinned);
+  if (text_corpus_make(&text_installed, folder, pinned, a->renew, &c) != STATUS_OK) return failed();
+  printf("%s: %zu documents; %zu of %zu were near copies; %zu held-out ones went to training for their overlap\n",
+         folder, c.kept, c.copies, c.collected, c.moved);
+  return 0;
+}
+
 int main(int argc, char **argv) {
   arguments a = {0};
   if (argc < 2) return misused("what shall be done?", "");
@@ -152,5 +190,6 @@ int main(int argc, char **argv) {
   if (strcmp(argv[1], "build") == 0) return run_build(&a);
   if (strcmp(argv[1], "audit") == 0) return run_audit(&a);
   if (strcmp(argv[1], "sheet") == 0) return run_sheet(&a);
+  if (strcmp(argv[1], "text") == 0) return run_text(&a);
   return misused("there is no such verb: ", argv[1]);
 }

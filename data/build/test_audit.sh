@@ -41,6 +41,7 @@ head -c 5000 data/objects.tsv >"$folder/cut.tsv"
 expect 1 'cut.tsv, line' "$data" audit --manifest "$folder/cut.tsv"
 expect 1 'cannot open' "$data" audit --manifest "$folder/none.tsv"
 expect 1 'is not an object pack' "$data" audit data/objects.tsv
+expect 1 'train.jsonl' "$data" text --audit --out "$folder"
 expect 2 'no such verb' "$data" polish
 expect 2 'make no sense' "$data" audit --what
 expect 2 'needs -o' "$data" sheet

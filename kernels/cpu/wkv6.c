@@ -15,24 +15,16 @@
  * without the bonus), G_t = C_{t+1} - b_t and C_t = G_t + a_t; gw = -exp(w) G. C is computed afresh at the end of every
  * chunk, which keeps rounding errors from growing with T, and G is exactly 0 where d underflows. Nothing is divided by
  * d. */
-#include "kernels/base.h"
-#include "kernels/cpu/variant.h"
+#include "kernels/cpu/recurrence.h"
 #include "kernels/cpu/vecmath.h"
-
-#include <omp.h>
-#include <stdlib.h>
-#include <string.h>
 
 enum {
   CHUNK = 64,   /* steps from one border to the next */
-  LANES = 16,   /* rows of X start at multiples of this many floats */
   ROW_TILE = 4, /* rows of X taken together */
 };
 
 /* Decays below this leave nothing of a state that matters beside one new token (f32 keeps 24 bits). */
 static const float FAINT_DECAY = 1e-9f;
-
-static size_t padded(size_t N) { return (N + LANES - 1) / LANES * LANES; }
 
 /* One chunk's worth of steps of one head, in the order in which they are taken. */
 typedef struct {
@@ -132,23 +124,17 @@ static void scan_by_lanes(const scan *p) {
 
 /* --- what forward and backward share ------------------------------------------------------------------------------ */
 
-static size_t row_length(const wkv6_args *a, size_t b) {
-  if (!a->lengths) return a->T;
-  return a->lengths[b] < 0 ? 0 : smaller((size_t)a->lengths[b], a->T);
-}
-
 static size_t channels(const wkv6_args *a) { return a->H * a->N; }
 
 /* The token visited at `step` of `steps` (of the order, or from its end when reversed). */
-static size_t token_at(const wkv6_args *a, size_t step, size_t steps) {
-  const size_t place = a->reverse ? steps - 1 - step : step;
-  return a->order ? (size_t)a->order[place] : place;
+static size_t visited(const wkv6_args *a, size_t step, size_t steps) {
+  return token_at(a->order, a->reverse ? steps - 1 - step : step);
 }
 
 /* Where the tokens of `count` steps from `first` on are in a [B,T,C] array, for head h; `at` in visiting order. */
 static void locate(const wkv6_args *a, size_t b, size_t h, size_t first, size_t count, size_t steps, size_t *at) {
   for (size_t t = 0; t < count; t++) {
-    at[t] = (b * a->T + token_at(a, first + t, steps)) * channels(a) + h * a->N;
+    at[t] = (b * a->T + visited(a, first + t, steps)) * channels(a) + h * a->N;
   }
 }
 
@@ -163,17 +149,6 @@ static void decays(const wkv6_args *a, size_t h, const size_t *at, size_t count,
   }
 }
 
-/* Copies between a packed [N][N] matrix and a working one, [N][padded N]; a NULL source is zero. */
-static void load_matrix(size_t N, const float *from, float *x) {
-  for (size_t m = 0; m < N; m++) {
-    if (from) {
-      memcpy(x + m * padded(N), from + m * N, N * sizeof *x);
-    } else {
-      memset(x + m * padded(N), 0, N * sizeof *x);
-    }
-  }
-}
-
 static void load_transposed(size_t N, const float *from, float *x) {
   if (!from) {
     load_matrix(N, NULL, x);
@@ -184,10 +159,6 @@ static void load_transposed(size_t N, const float *from, float *x) {
   }
 }
 
-static void store_matrix(size_t N, const float *x, float *to) {
-  for (size_t m = 0; m < N; m++) memcpy(to + m * N, x + m * padded(N), N * sizeof *x);
-}
-
 static const float *start_state(const wkv6_args *a, size_t b, size_t h) {
   return a->s0 ? a->s0 + b * a->s0_stride + h * a->N * a->N : NULL;
 }
@@ -195,29 +166,8 @@ static const float *start_state(const wkv6_args *a, size_t b, size_t h) {
 /* The rows of tokens that are never visited. */
 static void clear_unvisited(const wkv6_args *a, size_t b, size_t h, size_t steps, float *y) {
   for (size_t place = steps; y && place < a->T; place++) {
-    const size_t token = a->order ? (size_t)a->order[place] : place;
-    memset(y + (b * a->T + token) * channels(a) + h * a->N, 0, a->N * sizeof *y);
+    memset(y + (b * a->T + token_at(a->order, place)) * channels(a) + h * a->N, 0, a->N * sizeof *y);
   }
-}
-
-/* Work space: `each` floats for every thread and `common` ones, cut from one block. */
-typedef struct {
-  float *block, *common;
-  size_t each;
-} workspace;
-
-static bool workspace_open(workspace *s, size_t each, size_t common) {
-  size_t threads = (size_t)omp_get_max_threads(), total;
-  s->each = padded(each);
-  if (!size_mul(s->each, threads, &total) || !size_add(total, padded(common) + LANES, &total)) total = SIZE_MAX;
-  s->block = mem_alloc(total, sizeof *s->block);
-  if (!s->block) return false;
-  s->common = s->block + (LANES - (uintptr_t)s->block / sizeof(float) % LANES) % LANES;
-  return true;
-}
-
-static float *workspace_mine(const workspace *s, size_t common) {
-  return s->common + padded(common) + (size_t)omp_get_thread_num() * s->each;
 }
 
 static float dot(size_t n, const float *x, const float *y) {
@@ -252,7 +202,7 @@ static void write_y(const wkv6_args *a, size_t h, const scan *p, float *y, bool 
 }
 
 static void forward_head(const wkv6_args *a, size_t b, size_t h, float *y, bool acc, float *sT, float *work) {
-  const size_t N = a->N, stride = padded(N), steps = row_length(a, b);
+  const size_t N = a->N, stride = padded(N), steps = row_length(a->lengths, a->T, b);
   float *x = work, *d = x + N * stride, *out = d + CHUNK * stride;
   size_t at[CHUNK];
   load_matrix(N, start_state(a, b, h), x);
@@ -476,7 +426,7 @@ static void sweep_back(const wkv6_grad *p, size_t b, size_t h, size_t steps, con
 
 static void backward_head(const wkv6_grad *p, size_t b, size_t h, const head_work *w) {
   const wkv6_args *a = p->a;
-  const size_t steps = row_length(a, b);
+  const size_t steps = row_length(a->lengths, a->T, b);
   size_t at[CHUNK];
   for (size_t first = 0; first < steps; first += CHUNK) {
     const size_t count = smaller(CHUNK, steps - first);
@@ -490,14 +440,6 @@ static void backward_head(const wkv6_grad *p, size_t b, size_t h, const head_wor
   clear_unvisited(a, b, h, steps, p->gk);
   clear_unvisited(a, b, h, steps, p->gv);
   clear_unvisited(a, b, h, steps, p->gw);
-}
-
-/* to[i] += sum_b parts[b][i] */
-static void add_parts(size_t B, size_t n, const float *parts, float *to) {
-  for (size_t b = 0; b < B; b++) {
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) to[i] += parts[b * n + i];
-  }
 }
 
 static bool wkv6_backward(const wkv6_args *a, const float *gy, const float *gsT, bool acc, float *gr, float *gk,
