@@ -69,9 +69,15 @@ static bool store_number(const arg *a, const char *text) {
 static int store(const verb *self, const arg *a, const char *text) {
   if (a->kind == ARG_SWITCH) {
     *(bool *)a->value = true;
-  } else if (a->kind == ARG_TEXT) {
+  } else if (a->kind == ARG_TEXT || a->kind == ARG_TEXTS) {
+    arg_texts *list = a->value;
     if (!*text) return misuse(self, "--%s: the value is empty", a->name);
-    *(const char **)a->value = text;
+    if (a->kind == ARG_TEXT)
+      *(const char **)a->value = text;
+    else if (list->n == ARG_MOST_TEXTS)
+      return misuse(self, "--%s: more than %d of them", a->name, ARG_MOST_TEXTS);
+    else
+      list->item[list->n++] = text;
   } else if (!store_number(a, text)) {
     if (a->kind == ARG_SEED) return misuse(self, "--%s: expected a whole number from 0 up, found '%s'", a->name, text);
     bool whole = a->kind == ARG_INT || a->kind == ARG_LONG;
@@ -104,6 +110,7 @@ static void print_default(const arg *a) {
     printf(" (default %g)", *(double *)a->value);
     break;
   case ARG_SWITCH:
+  case ARG_TEXTS:
     break;
   }
 }

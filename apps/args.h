@@ -13,12 +13,19 @@
 typedef enum {
   ARG_SWITCH, /* bool; the option takes no value */
   ARG_TEXT,   /* const char * */
+  ARG_TEXTS,  /* arg_texts; the option may be given several times */
   ARG_INT,    /* int */
   ARG_LONG,   /* int64_t */
   ARG_SEED,   /* uint64_t, of any value */
   ARG_FLOAT,  /* float */
   ARG_REAL,   /* double */
 } arg_kind;
+
+enum { ARG_MOST_TEXTS = 32 };
+typedef struct {
+  const char *item[ARG_MOST_TEXTS];
+  int n;
+} arg_texts;
 
 typedef struct {
   const char *name; /* "max-tokens" */

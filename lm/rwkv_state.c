@@ -167,7 +167,7 @@ static status check_header(const rwkv_config *k, const rwkv *m, const uint8_t *b
     return fail(STATUS_FORMAT, "%s: the state of another model of the same sizes", name);
   if (n != rwkv_state_bytes(k))
     return fail(STATUS_FORMAT, "%s: a state of %zu bytes, expected %zu", name, n, rwkv_state_bytes(k));
-  if (little64(bytes + TOKENS_AT) > INT64_MAX)
+  if (little64(bytes + TOKENS_AT) > INT64_MAX / 2) /* no number of further tokens overflows it */
     return fail(STATUS_FORMAT, "%s: the state's token count is damaged", name);
   for (size_t at = HEADER; at < n; at += 4)
     if (!isfinite(get_float(bytes + at))) return fail(STATUS_FORMAT, "%s: the state holds NaN or infinity", name);

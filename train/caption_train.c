@@ -1,17 +1,14 @@
 #include "train/caption_train.h"
 
-#include <errno.h>
-#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "data/vocabulary.h"
 #include "train/caption_batch.h"
 #include "train/optimizer.h"
+#include "train/run.h"
 #include "train/schedule.h"
 
 caption_train_options caption_train_defaults(void) {
@@ -72,6 +69,7 @@ typedef struct {
   ctx *c;
   int64_t step;
   char *file; /* the checkpoint's path */
+  run_tally sum;
 } trainer;
 
 static const char before_text[] = "User: ", after_text[] = "\nDescribe the picture.\n\nAssistant:";
@@ -156,82 +154,37 @@ static status declare_head(trainer *t) {
 
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
 
-/* The options that decide a run's course, by name: written to the checkpoint's metadata and read back on resuming. */
-typedef struct {
-  const char *name;
-  size_t field;
-  enum { INTEGER, LONG_INTEGER, NUMBER } type;
-} option_row;
-
+/* The options that decide a run's course: written to the checkpoint's metadata and read back on resuming. */
 /* clang-format off */
-#define OPTION(name, type) {"linnet.train." #name, offsetof(caption_train_options, name), type}
-static const option_row option_rows[] = {
-    OPTION(steps, LONG_INTEGER), OPTION(batch, INTEGER), OPTION(rate, NUMBER), OPTION(rate_final, NUMBER),
-    OPTION(warmup, LONG_INTEGER), OPTION(weight_decay, NUMBER), OPTION(clip, NUMBER), OPTION(beta1, NUMBER),
-    OPTION(beta2, NUMBER), OPTION(patch_weight, NUMBER), OPTION(max_objects, INTEGER), OPTION(seed, LONG_INTEGER),
+#define OPTION(name, type) RUN_OPTION(caption_train_options, name, type)
+static const run_option option_rows[] = {
+    OPTION(steps, RUN_LONG), OPTION(batch, RUN_INTEGER), OPTION(rate, RUN_NUMBER), OPTION(rate_final, RUN_NUMBER),
+    OPTION(warmup, RUN_LONG), OPTION(weight_decay, RUN_NUMBER), OPTION(clip, RUN_NUMBER), OPTION(beta1, RUN_NUMBER),
+    OPTION(beta2, RUN_NUMBER), OPTION(patch_weight, RUN_NUMBER), OPTION(max_objects, RUN_INTEGER), OPTION(seed, RUN_LONG),
 };
 /* clang-format on */
-enum { OPTION_ROWS = sizeof option_rows / sizeof *option_rows, OPTION_TEXT = 40 };
-static const char key_step[] = "linnet.train.step";
-
-static void option_text(const caption_train_options *o, const option_row *row, char *text) {
-  const char *field = (const char *)o + row->field;
-  if (row->type == INTEGER) snprintf(text, OPTION_TEXT, "%d", *(const int *)(const void *)field);
-  if (row->type == LONG_INTEGER) snprintf(text, OPTION_TEXT, "%lld", (long long)*(const int64_t *)(const void *)field);
-  if (row->type == NUMBER) snprintf(text, OPTION_TEXT, "%.17g", *(const double *)(const void *)field);
-}
-
-static status option_parse(caption_train_options *o, const option_row *row, const checkpoint *file) {
-  const char *text = checkpoint_metadata(file, row->name);
-  if (!text)
-    return fail(STATUS_FORMAT, "%s: no '%s' in it: not a training checkpoint", checkpoint_path(file), row->name);
-  char *field = (char *)o + row->field, *end;
-  if (row->type == NUMBER) {
-    *(double *)(void *)field = strtod(text, &end);
-  } else {
-    long long value = strtoll(text, &end, 10);
-    if (row->type == LONG_INTEGER) *(int64_t *)(void *)field = value;
-    if (row->type == INTEGER) *(int *)(void *)field = (int)value;
-    if (row->type == INTEGER && (value < INT_MIN || value > INT_MAX)) end = (char *)text;
-  }
-  return *end || end == text ? fail(STATUS_FORMAT, "%s: '%s' is '%.30s'", checkpoint_path(file), row->name, text)
-                             : STATUS_OK;
-}
+enum { OPTION_ROWS = sizeof option_rows / sizeof *option_rows };
 
 /* Writes the model with the run's options and position, which resuming reads and users may. */
 static status save(const trainer *t, const char *path, params_file what) {
-  char text[OPTION_ROWS + 1][OPTION_TEXT];
-  const char *pairs[OPTION_ROWS + 1][2];
-  for (int i = 0; i < OPTION_ROWS; i++) {
-    option_text(&t->o, &option_rows[i], text[i]);
-    pairs[i][0] = option_rows[i].name;
-    pairs[i][1] = text[i];
-  }
-  snprintf(text[OPTION_ROWS], OPTION_TEXT, "%lld", (long long)t->step);
-  pairs[OPTION_ROWS][0] = key_step;
-  pairs[OPTION_ROWS][1] = text[OPTION_ROWS];
-  what.n_metadata = OPTION_ROWS + 1;
-  what.metadata = (const char *const(*)[2])pairs;
+  run_metadata about;
+  run_metadata_make(&about, &t->o, option_rows, OPTION_ROWS, t->step);
+  what.n_metadata = about.n;
+  what.metadata = (const char *const(*)[2])about.pair;
   return visualrwkv_save(&t->model, path, &what);
 }
 
-static status save_checkpoint(const trainer *t) {
+static status save_checkpoint(void *user) {
+  const trainer *t = user;
   param_buffer moments[ADAMW_BUFFERS];
   adamw_buffers(&t->optimizer, moments);
   return save(t, t->file,
               (params_file){.type = CHECKPOINT_F32, .training = true, .n_buffers = ADAMW_BUFFERS, .buffers = moments});
 }
 
-/* out/NAME, owned by the caller. */
-static char *path_in(const char *out, const char *name) {
-  const size_t room = strlen(out) + strlen(name) + 2;
-  char *path = mem_alloc(room, 1);
-  if (path) snprintf(path, room, "%s/%s", out, name);
-  return path;
-}
-
-static status save_model(const trainer *t) {
-  char *path = path_in(t->o.out, "captioner.gguf");
+static status save_model(void *user) {
+  const trainer *t = user;
+  char *path = run_path(t->o.out, "captioner.gguf");
   if (!path) return STATUS_MEMORY;
   const status s = save(t, path, (params_file){.type = CHECKPOINT_F16});
   free(path);
@@ -270,17 +223,9 @@ static status check_options(const caption_train_options *o) {
 
 /* The options and the position of the run that left the file. */
 static status read_position(trainer *t, const checkpoint *file) {
-  status s = STATUS_OK;
-  for (int i = 0; !s && i < OPTION_ROWS; i++) s = option_parse(&t->o, &option_rows[i], file);
+  status s = run_options_read(&t->o, option_rows, OPTION_ROWS, file);
   if (!s && check_options(&t->o)) s = fail_within("%s", t->file);
-  if (s) return s;
-  const char *text = checkpoint_metadata(file, key_step);
-  char *end = NULL;
-  t->step = text ? strtoll(text, &end, 10) : -1;
-  return text && end != text && !*end && t->step >= 0 && t->step <= t->o.steps
-             ? STATUS_OK
-             : fail(STATUS_FORMAT, "%s: '%s' is '%.30s', expected a number up to %lld", t->file, key_step,
-                    text ? text : "", (long long)t->o.steps);
+  return s ? s : run_step_read(&t->step, t->o.steps, file);
 }
 
 static status begin_resumed(trainer *t) {
@@ -315,23 +260,13 @@ static status begin_fresh(trainer *t) {
   return s;
 }
 
-/* Makes the folder if need be; what could not be written at the end is said at once. */
-static status prepare_folder(const char *out) {
-  struct stat info;
-  if (mkdir(out, 0777) && errno != EEXIST)
-    return fail(STATUS_IO, "%s: cannot make this folder: %s", out, strerror(errno));
-  if (stat(out, &info) || !S_ISDIR(info.st_mode)) return fail(STATUS_IO, "%s: this is not a folder", out);
-  return access(out, W_OK | X_OK) ? fail(STATUS_IO, "%s: cannot write here: %s", out, strerror(errno)) : STATUS_OK;
-}
-
 static status begin(trainer *t) {
   status s = check_options(&t->o);
   if (s) return s;
-  if (!(t->file = path_in(t->o.out, "checkpoint.safetensors"))) return STATUS_MEMORY;
+  if (!(t->file = run_path(t->o.out, RUN_CHECKPOINT))) return STATUS_MEMORY;
   if (!(t->objects = object_set_open(t->o.objects)) || !(t->c = ctx_new())) return last_status();
-  if ((s = prepare_folder(t->o.out))) return s;
-  if (!t->o.resume && !access(t->file, F_OK))
-    return fail(STATUS_ARGUMENT, "%s: a run is there already: resume it, or choose another folder", t->file);
+  if ((s = run_folder(t->o.out))) return s;
+  if (!t->o.resume && (s = run_not_there(t->file))) return s;
   t->labels = (int)object_kinds(t->objects) + COLOURS - 1;
   s = t->o.resume ? begin_resumed(t) : begin_fresh(t);
   return s ? s : caption_batch_new(&t->batch, &t->model, t->labels, t->o.batch);
@@ -415,51 +350,44 @@ static status train_step(trainer *t, train_progress *p) {
   return s ? s : learn(t, p);
 }
 
-/* Sums since the last report. */
-typedef struct {
-  double begun, at, loss, patch_loss, flops;
-  int64_t steps, first_step;
-} tally;
-
-static void report(const trainer *t, tally *sum, train_progress *last) {
-  double now = clock_seconds();
-  sum->loss += last->loss;
-  sum->patch_loss += last->patch_loss;
-  sum->flops += step_flops(t);
-  sum->steps++;
-  if (!t->o.progress || (now - sum->at < 1 && t->step < t->o.steps)) return;
-  double seconds = now - sum->at, rate = (double)(t->step - sum->first_step) / (now - sum->begun);
+static void report(trainer *t, const train_progress *last) {
+  run_report r;
+  const double losses_of[RUN_LOSSES] = {last->loss, last->patch_loss};
+  if (!run_tally_add(&t->sum, losses_of, step_flops(t), t->step, t->o.steps, &r) || !t->o.progress) return;
   train_progress p = *last;
   p.step = t->step;
   p.steps = t->o.steps;
-  p.loss = sum->loss / (double)sum->steps;
-  p.patch_loss = sum->patch_loss / (double)sum->steps;
-  p.samples_per_second = (double)(sum->steps * t->o.batch) / seconds;
-  p.seconds_left = (double)(t->o.steps - t->step) / rate;
-  p.gflops = sum->flops / seconds * 1e-9;
+  p.loss = r.loss[0];
+  p.patch_loss = r.loss[1];
+  p.samples_per_second = r.steps_per_second * t->o.batch;
+  p.seconds_left = r.seconds_left;
+  p.gflops = r.gflops;
   t->o.progress(t->o.user, &p);
-  *sum = (tally){.begun = sum->begun, .first_step = sum->first_step, .at = now};
+}
+
+static status advance(void *user) {
+  trainer *t = user;
+  train_progress p = {0};
+  const status s = train_step(t, &p);
+  if (!s) report(t, &p);
+  return s;
 }
 
 status caption_train(const caption_train_options *options) {
   trainer t = {.o = *options};
   status s = begin(&t);
-  double now = clock_seconds();
-  tally sum = {.begun = now, .at = now, .first_step = t.step};
-  if (!s && t.step == t.o.steps) s = save_model(&t); /* the run was killed, if anything, just before this */
-  while (!s && t.step < t.o.steps) {
-    train_progress p = {0};
-    s = train_step(&t, &p);
-    if (s) break;
-    report(&t, &sum, &p);
-    const bool asked = t.o.stop && *t.o.stop; /* looked at once: whoever asks later is heard after the next step */
-    const bool stop = asked || (t.o.stop_after && t.step >= t.o.stop_after);
-    if (stop || t.step % t.o.save_every == 0 || t.step == t.o.steps) s = save_checkpoint(&t);
-    if (!s && (stop || t.step == t.o.steps)) s = save_model(&t);
-    if (!s && asked)
-      s = fail(STATUS_INTERRUPTED, "stopped at step %lld; --resume goes on from %s", (long long)t.step, t.file);
-    if (stop) break;
-  }
+  t.sum = run_tally_begin(t.step);
+  const run_plan plan = {.step = &t.step,
+                         .steps = t.o.steps,
+                         .stop_after = t.o.stop_after,
+                         .save_every = t.o.save_every,
+                         .stop = t.o.stop,
+                         .file = t.file,
+                         .advance = advance,
+                         .save_checkpoint = save_checkpoint,
+                         .save_model = save_model,
+                         .trainer = &t};
+  if (!s) s = run_steps(&plan);
   end(&t);
   return s;
 }

@@ -14,7 +14,7 @@ for verb in $(sed -n 's/^  \([a-z]*\)  .* .*/\1/p' "$work/out"); do
   run 0 "$verb" --help
   equal "help $verb and $verb --help" "$(cat "$work/out")" "$(cat "$work/help")"
 done
-equal "the verbs" "$verbs" " caption inspect convert quantize train eval bench devices help"
+equal "the verbs" "$verbs" " caption generate inspect convert quantize train eval bench devices help"
 run 0 devices
 for name in cpu: blas: threads:; do says out "$name"; done
 OMP_NUM_THREADS=3 run 0 devices
@@ -57,6 +57,16 @@ for bad in -1 18446744073709551616 x " 1" ""; do misuse " caption" caption --see
 misuse " caption" caption --max-tokens 0 x.png
 misuse " caption" caption --beam 0 x.png
 misuse " caption" caption --threads 1025 x.png
+misuse " generate" generate "a prompt"
+misuse " generate" generate -p a -f b
+for bad in -2 x 1.5 ""; do misuse " generate" generate -p a -n "$bad"; done
+for bad in -0.1 nan inf 101; do misuse " generate" generate -p a --temp "$bad"; done
+for bad in 0 1.01 nan; do misuse " generate" generate -p a --top-p "$bad"; done
+for bad in -1 x; do misuse " generate" generate -p a --top-k "$bad"; done
+for bad in 1.01 -0.1 nan; do misuse " generate" generate -p a --penalty-decay "$bad"; done
+misuse " generate" generate -p a --stop ""
+misuse " generate" generate -p a $(printf -- '--stop x %.0s' $(seq 33))
+says err "more than 32"
 misuse " inspect" inspect
 misuse " inspect" inspect a b
 misuse " train" train

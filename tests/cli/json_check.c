@@ -13,7 +13,7 @@ static json_t *read_lines(void) {
   size_t room = 0;
   json_error_t error;
   while (getline(&line, &room, stdin) > 0) {
-    json_t *one = json_loads(line, JSON_DECODE_ANY, &error);
+    json_t *one = json_loads(line, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
     if (!one) {
       fprintf(stderr, "line %zu is no JSON: %s\n", json_array_size(all) + 1, error.text);
       exit(1);
@@ -67,7 +67,8 @@ static void print_value(const json_t *value) {
 int main(int argc, char **argv) {
   const int lines = argc > 1 && !strcmp(argv[1], "--lines");
   json_error_t error;
-  json_t *all = lines ? read_lines() : json_loadf(stdin, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
+  json_t *all =
+      lines ? read_lines() : json_loadf(stdin, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
   if (!all) {
     fprintf(stderr, "no JSON: line %d: %s\n", error.line, error.text);
     return 1;

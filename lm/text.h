@@ -1,0 +1,25 @@
+/* A text model as a file holds it: a backbone with its weights, and the vocabulary that its tokens are of. Any
+ * container and any name prefix; a captioner's file gives its text half. */
+#ifndef LINNET_LM_TEXT_H
+#define LINNET_LM_TEXT_H
+
+#include "data/tokenizer.h"
+#include "lm/rwkv.h"
+
+#define TEXT_VOCABULARY "linnet.vocabulary" /* the metadata under which our own files carry theirs */
+
+typedef struct {
+  param_set params;
+  rwkv lm;
+  tokenizer *words; /* at most lm.config.vocab_size ids */
+} text_model;
+
+/* `vocabulary`: a file for tokenizer_open. NULL takes what the model's file carries: TEXT_VOCABULARY, or what
+ * llama.cpp's files have. NULL with a sentence on failure. Nothing of the file stays open. The model does not change
+ * and may be shared by threads. */
+text_model *text_model_open(const char *path, const char *vocabulary);
+/* The same from a file that is open. */
+text_model *text_model_load(const checkpoint *file, const char *vocabulary);
+void text_model_close(text_model *m); /* NULL is fine */
+
+#endif
