@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lm/text.h"
+
 enum { D = 1, W, SIZES };
 static const param_spec rows[] = {
     {"proj.weight", offsetof(visualrwkv, proj), {-D, -W}, PARAM_MATRIX, init_fan_in, 0, 0, 0},
@@ -90,9 +92,8 @@ void visualrwkv_close(visualrwkv *m) {
 
 /* --- files -------------------------------------------------------------------------------------------------------- */
 
-static const char key_system[] = "linnet.system", key_size[] = "linnet.image_size", key_grid[] = "linnet.image_grid",
-                  key_scan[] = "linnet.scan", key_tower_scan[] = "linnet.tower_scan",
-                  key_vocabulary[] = "linnet.vocabulary", key_before[] = "linnet.prompt_before",
+static const char key_size[] = "linnet.image_size", key_grid[] = "linnet.image_grid", key_scan[] = "linnet.scan",
+                  key_tower_scan[] = "linnet.tower_scan", key_before[] = "linnet.prompt_before",
                   key_after[] = "linnet.prompt_after";
 
 static const char *required(const checkpoint *file, const char *key) {
@@ -126,10 +127,10 @@ static status required_choice(const checkpoint *file, const char *key, const cha
 
 status visualrwkv_declare_like(visualrwkv *m, const checkpoint *file) {
   *m = (visualrwkv){0};
-  const char *system = checkpoint_metadata(file, key_system);
+  const char *system = checkpoint_metadata(file, CHECKPOINT_SYSTEM);
   if (!system || strcmp(system, VISUALRWKV_SYSTEM))
     return fail(STATUS_UNSUPPORTED, "%s: not a captioning model (its metadata '%s' is %.40s, expected %s)",
-                checkpoint_path(file), key_system, system ? system : "absent", VISUALRWKV_SYSTEM);
+                checkpoint_path(file), CHECKPOINT_SYSTEM, system ? system : "absent", VISUALRWKV_SYSTEM);
   visualrwkv_config k = {0};
   status s = rwkv_config_read(&k.lm, file, LM);
   if (!s) s = image_tower_config_read(&k.tower, file, TOWER);
@@ -137,7 +138,7 @@ status visualrwkv_declare_like(visualrwkv *m, const checkpoint *file) {
   if (!s) s = required_number(file, key_grid, &k.image_grid);
   if (!s) s = required_choice(file, key_scan, "unidirection", "bidirection", &k.bidirectional);
   if (!s) s = required_choice(file, key_tower_scan, "rows", "alternate", &k.tower.alternate_scan);
-  const char *vocabulary = s ? NULL : required(file, key_vocabulary);
+  const char *vocabulary = s ? NULL : required(file, TEXT_VOCABULARY);
   const char *before = vocabulary ? required(file, key_before) : NULL;
   const char *after = before ? required(file, key_after) : NULL;
   if (s || !after) return last_status();
@@ -169,12 +170,12 @@ status visualrwkv_save(const visualrwkv *m, const char *path, const params_file 
   snprintf(size, sizeof size, "%d", m->config.image_size);
   snprintf(grid, sizeof grid, "%d", m->config.image_grid);
   const char *const own[OWN][2] = {
-      {key_system, VISUALRWKV_SYSTEM},
+      {CHECKPOINT_SYSTEM, VISUALRWKV_SYSTEM},
       {key_size, size},
       {key_grid, grid},
       {key_scan, m->config.bidirectional ? "bidirection" : "unidirection"},
       {key_tower_scan, m->config.tower.alternate_scan ? "alternate" : "rows"},
-      {key_vocabulary, m->vocabulary},
+      {TEXT_VOCABULARY, m->vocabulary},
       {key_before, m->before},
       {key_after, m->after},
   };

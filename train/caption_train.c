@@ -238,10 +238,7 @@ static status begin_resumed(trainer *t) {
   if (!s) s = params_allocate(&t->model.params);
   if (!s) s = params_load(&t->model.params, file, false, NULL);
   if (!s) s = prepare_optimizer(t);
-  param_buffer moments[ADAMW_BUFFERS];
-  if (!s) adamw_buffers(&t->optimizer, moments);
-  for (int i = 0; !s && i < ADAMW_BUFFERS; i++) s = params_load_buffer(&t->model.params, file, &moments[i]);
-  t->optimizer.steps = t->step;
+  if (!s) s = adamw_load(&t->optimizer, file, t->step);
   checkpoint_close(file);
   return s;
 }

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lm/text.h"
 #include "train/lm_data.h"
 #include "train/optimizer.h"
 #include "train/run.h"
@@ -64,15 +65,14 @@ static const run_option option_rows[] = {
 };
 /* clang-format on */
 enum { OPTION_ROWS = sizeof option_rows / sizeof *option_rows };
-static const char key_system[] = "linnet.system", key_vocabulary[] = "linnet.vocabulary",
-                  key_data[] = "linnet.train.data";
+static const char key_data[] = "linnet.train.data";
 
 static status save(const trainer *t, const char *path, params_file what) {
   run_metadata about;
   run_metadata_make(&about, &t->o, option_rows, OPTION_ROWS, t->step);
   run_metadata_add(&about, key_data, t->digest);
-  run_metadata_add(&about, key_system, LM_SYSTEM);
-  run_metadata_add(&about, key_vocabulary, t->vocabulary);
+  run_metadata_add(&about, CHECKPOINT_SYSTEM, LM_SYSTEM);
+  run_metadata_add(&about, TEXT_VOCABULARY, t->vocabulary);
   what.n_metadata = about.n;
   what.metadata = (const char *const(*)[2])about.pair;
   return params_save(&t->params, path, &what);
@@ -129,7 +129,7 @@ static status find_data(trainer *t) {
 
 /* The vocabulary that `file` (may be NULL) carries, else the one of --vocab, else a new one. */
 static status find_words(trainer *t, const checkpoint *file) {
-  const char *kept = file && (t->o.resume || !t->o.vocab) ? checkpoint_metadata(file, key_vocabulary) : NULL;
+  const char *kept = file && (t->o.resume || !t->o.vocab) ? checkpoint_metadata(file, TEXT_VOCABULARY) : NULL;
   size_t size;
   status s = STATUS_OK;
   if (kept) {
@@ -139,7 +139,7 @@ static status find_words(trainer *t, const checkpoint *file) {
     s = given ? tokenizer_text(given, &t->vocabulary, &size) : last_status();
     tokenizer_free(given);
   } else if (file) {
-    s = fail(STATUS_FORMAT, "%s: no '%s' in it: %s", checkpoint_path(file), key_vocabulary,
+    s = fail(STATUS_FORMAT, "%s: no '%s' in it: %s", checkpoint_path(file), TEXT_VOCABULARY,
              t->o.resume ? "not a checkpoint of a text model's training" : "name its file with --vocab");
   } else {
     s = lm_vocabulary(t->train_path, t->o.vocabulary, &t->vocabulary);
@@ -238,10 +238,7 @@ static status begin_resumed(trainer *t) {
   if (!s) s = declare(t, file);
   if (!s) s = params_load(&t->params, file, false, NULL);
   if (!s) s = prepare_optimizer(t);
-  param_buffer moments[ADAMW_BUFFERS];
-  if (!s) adamw_buffers(&t->optimizer, moments);
-  for (int i = 0; !s && i < ADAMW_BUFFERS; i++) s = params_load_buffer(&t->params, file, &moments[i]);
-  t->optimizer.steps = t->step;
+  if (!s) s = adamw_load(&t->optimizer, file, t->step);
   checkpoint_close(file);
   return s;
 }

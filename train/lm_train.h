@@ -12,7 +12,7 @@
 
 #include "lm/rwkv.h"
 
-#define LM_SYSTEM "rwkv" /* the metadata's linnet.system */
+#define LM_SYSTEM "rwkv" /* of CHECKPOINT_SYSTEM */
 
 typedef struct {
   int64_t step, steps;    /* optimizer steps done, in all */

@@ -55,3 +55,12 @@ void adamw_buffers(const adamw *o, param_buffer buffers[ADAMW_BUFFERS]) {
   buffers[0] = (param_buffer){"optimizer.first.", o->first};
   buffers[1] = (param_buffer){"optimizer.second.", o->second};
 }
+
+status adamw_load(adamw *o, const checkpoint *file, int64_t steps) {
+  param_buffer buffers[ADAMW_BUFFERS];
+  status s = STATUS_OK;
+  adamw_buffers(o, buffers);
+  for (int i = 0; !s && i < ADAMW_BUFFERS; i++) s = params_load_buffer(o->set, file, &buffers[i]);
+  o->steps = steps;
+  return s;
+}

@@ -34,8 +34,10 @@ void adamw_free(adamw *o);
 /* One step with the set's gradients at the given rate. *norm (may be NULL) receives the gradient's norm before
  * clipping. A gradient that is not finite changes nothing and is STATUS_FORMAT. */
 status adamw_step(adamw *o, double rate, double *norm);
-/* The moments as buffers to be written beside the parameters (params_save) and read back. */
+/* The moments as buffers to be written beside the parameters (params_save). */
 enum { ADAMW_BUFFERS = 2 };
 void adamw_buffers(const adamw *o, param_buffer buffers[ADAMW_BUFFERS]);
+/* Reads them back: the optimizer goes on as after `steps` steps. */
+status adamw_load(adamw *o, const checkpoint *file, int64_t steps);
 
 #endif

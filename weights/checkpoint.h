@@ -19,8 +19,9 @@
 #include "kernels/base.h"
 #include "weights/metadata.h"
 
-#define CHECKPOINT_DIMS 8       /* most dimensions of a tensor */
-#define CHECKPOINT_NAME_MAX 256 /* most bytes of a tensor's name */
+#define CHECKPOINT_SYSTEM "linnet.system" /* the metadata in which our own models say what they are */
+#define CHECKPOINT_DIMS 8                 /* most dimensions of a tensor */
+#define CHECKPOINT_NAME_MAX 256           /* most bytes of a tensor's name */
 
 /* How numbers are stored in a file (kernels compute in fewer types). The last ones are ggml's block types
  * (kernels/quant.h): a number of values along a row share their scales. */
