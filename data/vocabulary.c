@@ -5,22 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/intern.h"
+#include "data/tally.h"
 #include "data/tokenizer.h"
 
 struct vocabulary_builder {
   intern *fixed; /* the single bytes and the pieces: their numbers are the ids less one */
-  intern *words;
-  uint64_t *count; /* [count_room], by the word's number */
-  size_t count_room;
+  tally words;
 };
 
 vocabulary_builder *vocabulary_builder_new(void) {
   vocabulary_builder *builder = mem_zero(1, sizeof *builder);
   if (!builder) return NULL;
   builder->fixed = intern_new();
-  builder->words = intern_new();
-  bool failed = !builder->fixed || !builder->words;
+  bool failed = !builder->fixed || tally_new(&builder->words);
   for (int b = 0; b < 256 && !failed; b++) {
     uint8_t byte = (uint8_t)b;
     uint32_t id;
@@ -34,29 +31,12 @@ vocabulary_builder *vocabulary_builder_new(void) {
 void vocabulary_builder_free(vocabulary_builder *builder) {
   if (!builder) return;
   intern_free(builder->fixed);
-  intern_free(builder->words);
-  free(builder->count);
+  tally_free(&builder->words);
   free(builder);
 }
 
 static bool is_word(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (uint8_t)c >= 0x80;
-}
-
-static status count_word(vocabulary_builder *builder, const char *word, size_t n) {
-  uint32_t id;
-  status code = intern_add(builder->words, word, n, &id);
-  if (code) return code;
-  if (id >= builder->count_room) {
-    size_t room = builder->count_room ? builder->count_room * 2 : 256;
-    uint64_t *count = mem_grow(builder->count, room, sizeof *count);
-    if (!count) return STATUS_MEMORY;
-    memset(count + builder->count_room, 0, (room - builder->count_room) * sizeof *count);
-    builder->count = count;
-    builder->count_room = room;
-  }
-  builder->count[id]++;
-  return STATUS_OK;
 }
 
 status vocabulary_add_text(vocabulary_builder *builder, const char *text, size_t n) {
@@ -73,7 +53,7 @@ status vocabulary_add_text(vocabulary_builder *builder, const char *text, size_t
     }
     at = end;
     if (end - start < 2) continue;
-    status code = count_word(builder, text + start, end - start);
+    status code = tally_add(&builder->words, text + start, end - start);
     if (code) return code;
   }
   return STATUS_OK;
@@ -100,13 +80,13 @@ static int compare_words(const void *a, const void *b) {
 
 /* All words that are no piece, in the order of the vocabulary; NULL if memory is short. The caller frees it. */
 static counted_word *sorted_words(const vocabulary_builder *builder, uint32_t *n) {
-  const uint32_t n_words = intern_count(builder->words);
+  const uint32_t n_words = intern_count(builder->words.words);
   counted_word *sorted = mem_alloc(n_words, sizeof *sorted);
   if (!sorted) return NULL;
   *n = 0;
   for (uint32_t id = 0; id < n_words; id++) {
-    counted_word word = {.count = builder->count[id]};
-    word.entry.bytes = intern_bytes(builder->words, id, &word.entry.n);
+    counted_word word = {.count = builder->words.count[id]};
+    word.entry.bytes = intern_bytes(builder->words.words, id, &word.entry.n);
     if (intern_find(builder->fixed, word.entry.bytes, word.entry.n) == INTERN_NONE) sorted[(*n)++] = word;
   }
   qsort(sorted, *n, sizeof *sorted, compare_words);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/vocabulary.h"
+#include "data/subwords.h"
 #include "kernels/file.h"
 
 /* --- documents ---------------------------------------------------------------------------------------------------- */
@@ -52,14 +52,15 @@ static status each_document(const char *path, document_fn each, void *user) {
   return s;
 }
 
-static status count_words(void *user, const char *text, size_t n) { return vocabulary_add_text(user, text, n); }
+static status count_pieces(void *user, const char *text, size_t n) { return subwords_count(user, text, n); }
 
 status lm_vocabulary(const char *path, int tokens, char **text) {
-  vocabulary_builder *v = vocabulary_builder_new();
+  tally pieces;
   size_t size;
-  status s = v ? each_document(path, count_words, v) : last_status();
-  if (!s) s = vocabulary_write(v, (uint32_t)tokens - 1, text, &size);
-  vocabulary_builder_free(v);
+  status s = tally_new(&pieces);
+  if (!s) s = each_document(path, count_pieces, &pieces);
+  if (!s) s = subwords_write(&pieces, (uint32_t)tokens - 1, text, &size);
+  tally_free(&pieces);
   return s;
 }
 

@@ -275,6 +275,12 @@ static void put_markup_text(text_buffer *to, const char *text, size_t n) {
   }
 }
 
+/* Ends a line that has something in it: the markup marks both ends of every line. */
+static void end_line(text_buffer *to) {
+  while (to->n > 0 && to->bytes[to->n - 1] == ' ') to->n--;
+  if (to->n > 0 && to->bytes[to->n - 1] != '\n') text_puts(to, "\n");
+}
+
 typedef struct {
   text_list *list;
   text_buffer text;
@@ -317,7 +323,7 @@ static status take_tag(osis *o, tag t) {
     o->after_note = true;
   } else if (o->skipped == 0 && o->book >= 0) {
     bool paragraph = tag_is(t, "div") && find_in(t, " type=\"x-p\"") != NULL;
-    if (paragraph || tag_is(named, "l") || tag_is(named, "lb") || tag_is(named, "item")) text_puts(&o->text, "\n");
+    if (paragraph || tag_is(named, "l") || tag_is(named, "lb") || tag_is(named, "item")) end_line(&o->text);
   }
   return STATUS_OK;
 }

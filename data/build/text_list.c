@@ -79,14 +79,14 @@ static const char *plain_form(uint32_t code) {
   return NULL;
 }
 
-/* Adds to clean text: no space at either end of a line, never two together, no empty line. */
+/* Adds to clean text: no space at either end of a line, never two together, one empty line at most. */
 static void put_tidy(text_buffer *out, const char *bytes, size_t n) {
   for (size_t i = 0; i < n; i++) {
     char last = out->n > 0 ? out->bytes[out->n - 1] : '\n';
     if (bytes[i] == ' ' && (last == ' ' || last == '\n')) continue;
     if (bytes[i] == '\n') {
       if (last == ' ') out->n--;
-      if (out->n == 0 || out->bytes[out->n - 1] == '\n') continue;
+      if (out->n == 0 || (out->n > 1 && memcmp(out->bytes + out->n - 2, "\n\n", 2) == 0)) continue;
     }
     text_put(out, bytes + i, 1);
   }

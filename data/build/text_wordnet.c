@@ -1,10 +1,20 @@
-/* WordNet as prose: one document for each set of synonyms (format: wndb(5WN)).
+/* WordNet as prose and as conversations: one document for each set of synonyms (format: wndb(5WN)).
  *
  *   bank (noun): a financial institution that ... . For example: "he cashed a check at the bank". Also depository
- *   financial institution, banking company. A kind of financial institution. */
+ *   financial institution, banking company. A kind of financial institution.
+ *
+ *   User: What is a bank?
+ *
+ *   Assistant: A financial institution that ... .
+ *
+ *   User: Give me an example.
+ *
+ *   Assistant: He cashed a check at the bank. */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "data/build/text.h"
 #include "kernels/file.h"
@@ -128,25 +138,39 @@ static span definition_of(span gloss) {
   return trimmed((span){gloss.at, n});
 }
 
-static void put_examples(text_buffer *to, span gloss) {
-  span definition = definition_of(gloss);
-  const char *end = gloss.at + gloss.n, *at = definition.at + definition.n;
-  unsigned examples = 0;
-  while ((at = memchr(at, '"', (size_t)(end - at))) != NULL) {
+/* Takes the next example off the rest of a gloss; `by` is its author, or empty. */
+static bool next_example(span *rest, span *example, span *by) {
+  const char *at = rest->at, *end = rest->at + rest->n;
+  *example = (span){NULL, 0};
+  while (example->n == 0 && (at = memchr(at, '"', (size_t)(end - at))) != NULL) {
     const char *close = memchr(at + 1, '"', (size_t)(end - at - 1));
-    span example = trimmed((span){at + 1, (size_t)((close != NULL ? close : end) - at - 1)});
+    *example = trimmed((span){at + 1, (size_t)((close != NULL ? close : end) - at - 1)});
     at = close != NULL ? close + 1 : end;
     const char *next = memchr(at, '"', (size_t)(end - at));
-    span author = trimmed((span){at, (size_t)((next != NULL ? next : end) - at)});
-    if (example.n == 0) continue;
+    *by = trimmed((span){at, (size_t)((next != NULL ? next : end) - at)});
+    *by = by->n > 1 && *by->at == '-' ? trimmed((span){by->at + 1, by->n - 1}) : (span){NULL, 0};
+    *rest = (span){at, (size_t)(end - at)};
+  }
+  return example->n > 0;
+}
+
+static span examples_of(span gloss) {
+  span definition = definition_of(gloss);
+  const char *at = definition.at + definition.n;
+  return (span){at, (size_t)(gloss.at + gloss.n - at)};
+}
+
+static void put_examples(text_buffer *to, span gloss) {
+  span rest = examples_of(gloss), example, by;
+  unsigned examples = 0;
+  while (next_example(&rest, &example, &by)) {
     text_puts(to, examples++ == 0 ? " For example: \"" : "; \"");
     put_span(to, example);
     text_puts(to, "\"");
-    if (author.n > 1 && *author.at == '-') {
-      text_puts(to, " (");
-      put_span(to, trimmed((span){author.at + 1, author.n - 1}));
-      text_puts(to, ")");
-    }
+    if (by.n == 0) continue;
+    text_puts(to, " (");
+    put_span(to, by);
+    text_puts(to, ")");
   }
   if (examples > 0) text_puts(to, ".");
 }
@@ -200,18 +224,83 @@ static void put_relations(text_buffer *to, const wordnet *w, int file, const syn
   put_list(to, " The opposite of ", found, related(w, s, "!", found));
 }
 
+static void put_prose(text_buffer *to, const wordnet *w, int file, const synset *s) {
+  put_word(to, s->word[0]);
+  text_puts(to, " (");
+  text_puts(to, part_of_speech[file]);
+  text_puts(to, "): ");
+  put_span(to, definition_of(s->gloss));
+  end_sentence(to);
+  put_examples(to, s->gloss);
+  if (s->words > 1) put_list(to, " Also ", s->word + 1, s->words - 1);
+  put_relations(to, w, file, s);
+}
+
+/* ---- from a synset to a conversation ----
+ * What is the same in all of them never makes eight words in a row: two conversations are not near copies for it. */
+
+/* Writes what `from` on was written as a sentence: with a capital letter. */
+static void begin_sentence(text_buffer *to, size_t from) {
+  if (from < to->n) to->bytes[from] = (char)toupper((unsigned char)to->bytes[from]);
+  end_sentence(to);
+}
+
+static void put_question(text_buffer *to, int file, span word, bool in_quotes) {
+  if (file == NOUN && !in_quotes) {
+    bool name = isupper((unsigned char)*word.at), vowel = strchr("aeiou", *word.at) != NULL;
+    text_puts(to, name ? "User: What is " : vowel ? "User: What is an " : "User: What is a ");
+    put_word(to, word);
+    text_puts(to, "?");
+  } else if (file == VERB && !in_quotes) {
+    text_puts(to, "User: What does it mean to ");
+    put_word(to, word);
+    text_puts(to, "?");
+  } else {
+    text_puts(to, "User: What does \"");
+    put_word(to, word);
+    text_puts(to, "\" mean?");
+  }
+}
+
+static size_t put_turn(text_buffer *to, const char *question) {
+  text_puts(to, question);
+  text_puts(to, "\n\nAssistant: ");
+  return to->n;
+}
+
+static void put_list_turn(text_buffer *to, const char *question, const span *word, unsigned n) {
+  if (n == 0) return;
+  size_t from = put_turn(to, question);
+  put_list(to, "", word, n);
+  begin_sentence(to, from);
+}
+
+static void put_conversation(text_buffer *to, const wordnet *w, int file, const synset *s, bool in_quotes) {
+  span found[MAX_RELATED], rest = examples_of(s->gloss), example, by;
+  put_question(to, file, s->word[0], in_quotes);
+  size_t from = put_turn(to, "");
+  put_span(to, definition_of(s->gloss));
+  begin_sentence(to, from);
+  if (next_example(&rest, &example, &by)) {
+    from = put_turn(to, "\n\nUser: Give me an example.");
+    put_span(to, example);
+    begin_sentence(to, from);
+  }
+  put_list_turn(to, "\n\nUser: Another word for it?", s->word + 1, s->words - 1);
+  if (file == NOUN) put_list_turn(to, "\n\nUser: A kind of what?", found, related(w, s, "@", found));
+  put_list_turn(to, "\n\nUser: And the opposite?", found, related(w, s, "!", found));
+}
+
+/* A third of the sets become conversations: the definition's own words say which. */
 static status add_synset(const wordnet *w, int file, const synset *s, text_buffer *text, text_list *list) {
   span definition = definition_of(s->gloss);
+  uint64_t draw = XXH3_64bits(definition.at, definition.n) % 6;
   text->n = 0;
-  put_word(text, s->word[0]);
-  text_puts(text, " (");
-  text_puts(text, part_of_speech[file]);
-  text_puts(text, "): ");
-  put_span(text, definition);
-  end_sentence(text);
-  put_examples(text, s->gloss);
-  if (s->words > 1) put_list(text, " Also ", s->word + 1, s->words - 1);
-  put_relations(text, w, file, s);
+  if (draw < 2) {
+    put_conversation(text, w, file, s, draw == 1);
+  } else {
+    put_prose(text, w, file, s);
+  }
   return text_list_add(list, TEXT_WORDNET, definition.at, definition.n, text);
 }
 

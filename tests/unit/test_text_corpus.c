@@ -30,7 +30,7 @@ static void clean_text_has_one_form(void **state) {
       {"\u201cOh,\u201d she\u00a0said\u2026", "\"Oh,\" she said..."},
       {"a\u2014b -- c---d, 1\u20132", "a - b - c - d, 1-2"},
       {"`quoted' \u2018so\u2019", "'quoted' 'so'"},
-      {"  two   spaces\t\nand \n\n\n lines \n ", "two spaces\nand\nlines"},
+      {"  two   spaces\t\nand \n\n\n lines \n ", "two spaces\nand\n\nlines"},
       {"soft\u00adhyphen\u200b and\x01 bell\x7f", "softhyphen and bell"},
       {"na\u00efve \u03c0", "na\u00efve \u03c0"},
       {" \n \t ", ""},
@@ -199,7 +199,9 @@ static const char NT[] = "<chapter n=\"3\" osisID=\"1John.3\" sID=\"x\"/><l leve
 static const char NOUNS[] = "  1 the licence\n"
                             "00000016 03 n 02 bank 0 money_box 1 002 @ 00000166 n 0000 ~ 00000166 n 0000 | where one "
                             "puts money; \"he went to the bank\"; \"a full bank\"- A. Nobody  \n"
-                            "00000166 03 n 01 physical_entity 0 000 | an entity  \n";
+                            "00000166 03 n 01 physical_entity 0 000 | an entity  \n"
+                            "00000219 03 n 02 arena 0 sand_pit 0 002 @ 00000166 n 0000 ! 00000016 n 0102 | a place to "
+                            "live in; \"they sat in it\"; \"another\"  \n";
 static const char JARGON[] = "00-database-short\n     The Jargon File\n"
                              "bit bucket\n /bit buhk@t/, n.\n\n    [very common] The universal data sink; see {black\n"
                              "    hole}. A well-\n    known place \u201c\n    of no return\u201d.\n\n"
@@ -213,8 +215,12 @@ static void write_sources(void **state) {
   write_web(state, "ot", OT);
   write_web(state, "nt", NT);
   write_text(state, "data.noun", NOUNS);
-  write_text(state, "data.verb", "00000000 29 v 01 run 0 001 ! 00000016 n 0102 01 + 02 00 | move fast  \n");
-  write_text(state, "data.adj", "00000000 00 s 01 on_tap(p) 0 000 | available for immediate use  \n");
+  write_text(state, "data.verb",
+             "00000000 29 v 01 run 0 001 ! 00000016 n 0102 01 + 02 00 | move on foot  \n"
+             "00000073 29 v 01 dine 0 000 01 + 02 00 | eat slowly  \n");
+  write_text(state, "data.adj",
+             "00000000 00 s 01 on_tap(p) 0 000 | available for immediate use  \n"
+             "00000065 00 a 01 cold 0 000 | of low temperature  \n");
   write_text(state, "data.adv", "00000000 02 r 01 fast 0 001 \\ 00000000 a 0101 | quickly; \"go fast\"  \n");
   /* 00-database-short: 0 and 39 bytes; then one entry to the end, under two headwords */
   char index[256];
@@ -303,18 +309,24 @@ static void dictionaries_become_entries(void **state) {
   assert_int_equal(text_collect_dictionary(*state, "devil", TEXT_DEVIL, &list), STATUS_FORMAT);
 }
 
-static void wordnet_becomes_definitions(void **state) {
+static void wordnet_becomes_definitions_and_conversations(void **state) {
   static const char *const want[] = {"bank (noun): where one puts money. For example: \"he went to the bank\"; \"a "
                                      "full bank\" (A. Nobody). Also money "
                                      "box. A kind of physical entity.",
                                      "physical entity (noun): an entity.",
-                                     "run (verb): move fast. The opposite of money box.",
+                                     "User: What is an arena?\n\nAssistant: A place to live in.\n\nUser: Give me an "
+                                     "example.\n\nAssistant: They sat in it.\n\nUser: Another word for it?\n\n"
+                                     "Assistant: Sand pit.\n\nUser: A kind of what?\n\nAssistant: Physical entity.\n\n"
+                                     "User: And the opposite?\n\nAssistant: Money box.",
+                                     "run (verb): move on foot. The opposite of money box.",
+                                     "User: What does it mean to dine?\n\nAssistant: Eat slowly.",
                                      "on tap (adjective): available for immediate use.",
+                                     "User: What does \"cold\" mean?\n\nAssistant: Of low temperature.",
                                      "fast (adverb): quickly. For example: \"go fast\". From the adjective on tap."};
   text_list list = {0};
   write_sources(state);
   assert_int_equal(text_collect_wordnet(*state, &list), STATUS_OK);
-  expect_texts(&list, want, 5);
+  expect_texts(&list, want, sizeof want / sizeof *want);
   for (size_t cut = 17; cut < strlen(NOUNS); cut += 3) { /* anything may follow, but nothing is read outside the file */
     write_named(state, "data.noun", NOUNS, cut);
     status s = text_collect_wordnet(*state, &list);
@@ -435,11 +447,11 @@ static void a_corpus_is_made_twice_alike_and_audited(void **state) {
   size_t n, again;
   write_sources(state);
   assert_int_equal(text_corpus_make(&from, folder, manifest_path, false, &counts), STATUS_OK);
-  assert_int_equal(counts.kept, 12);
+  assert_int_equal(counts.kept, 15);
   assert_int_equal(text_corpus_audit(folder, manifest_path, &audit), STATUS_OK);
   assert_string_equal(audit.first, "");
   assert_int_equal(text_audit_violations(&audit), 0);
-  assert_int_equal(audit.documents[0] + audit.documents[1] + audit.documents[2], 12);
+  assert_int_equal(audit.documents[0] + audit.documents[1] + audit.documents[2], 15);
   char *first = scratch_read(train, &n);
   assert_int_equal(text_corpus_make(&from, folder, manifest_path, false, &counts), STATUS_OK);
   char *second = scratch_read(train, &again);
@@ -504,7 +516,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(bibles_become_chapters, scratch_setup, scratch_teardown),
       cmocka_unit_test_setup_teardown(damaged_bibles_are_refused, scratch_setup, scratch_teardown),
       cmocka_unit_test_setup_teardown(dictionaries_become_entries, scratch_setup, scratch_teardown),
-      cmocka_unit_test_setup_teardown(wordnet_becomes_definitions, scratch_setup, scratch_teardown),
+      cmocka_unit_test_setup_teardown(wordnet_becomes_definitions_and_conversations, scratch_setup, scratch_teardown),
       cmocka_unit_test(near_copies_are_dropped),
       cmocka_unit_test(overlap_counts_words_of_shared_runs),
       cmocka_unit_test(the_split_keeps_what_belongs_together),
