@@ -9,8 +9,8 @@
 #include "apps/interrupt.h"
 #include "apps/output.h"
 #include "apps/progress.h"
-#include "data/tokenizer.h"
 #include "linnet.h"
+#include "lm/text.h"
 
 extern const char convert_help[], quantize_help[];
 const char convert_help[] =
@@ -44,13 +44,13 @@ typedef struct {
 } job;
 
 /* "f16" or "Q4_K", in any case; false if it is no type that tensors can be converted to. */
-static bool parse_type(const char *word, checkpoint_dtype *dtype) {
+static bool parse_type(const char *word, checkpoint_dtype *type) {
   char upper[16];
   const size_t n = strlen(word);
   if (n >= sizeof upper) return false;
   for (size_t i = 0; i <= n; i++) upper[i] = word[i] >= 'a' && word[i] <= 'z' ? (char)(word[i] - 32) : word[i];
-  return checkpoint_dtype_parse(upper, dtype) && (checkpoint_dtype_block(*dtype) > 1 || *dtype == CHECKPOINT_F32 ||
-                                                  *dtype == CHECKPOINT_F16 || *dtype == CHECKPOINT_BF16);
+  return checkpoint_dtype_parse(upper, type) && (checkpoint_dtype_block(*type) > 1 || *type == CHECKPOINT_F32 ||
+                                                 *type == CHECKPOINT_F16 || *type == CHECKPOINT_BF16);
 }
 
 /* Cuts `text` at its commas and equal signs; the rules point into it. */
@@ -103,12 +103,13 @@ static status set_llama(job *j, const checkpoint *in, const tokenizer *vocabular
   const checkpoint_tensor *embedding = checkpoint_find(in, "emb.weight");
   j->options.llama = &j->llama;
   if (!vocabulary) return STATUS_OK;
+  const char *name = j->vocabulary ? j->vocabulary : j->in;
   if (tokenizer_kind_of(vocabulary) != TOKENIZER_KIND_WORLD)
-    return fail(STATUS_ARGUMENT, "%s is not a World vocabulary, which RWKV-6 and RWKV-7 have", j->vocabulary);
+    return fail(STATUS_ARGUMENT, "%s: not a World vocabulary, which RWKV-6 and RWKV-7 have", name);
   const int64_t rows = embedding && embedding->n_dims == 2 ? embedding->dim[0] : 0;
   if (rows < tokenizer_size(vocabulary) || rows > INT32_MAX)
-    return fail(STATUS_ARGUMENT, "%s has %u tokens, but the model has %lld: it is not this model's", j->vocabulary,
-                (unsigned)tokenizer_size(vocabulary), (long long)rows);
+    return fail(STATUS_ARGUMENT, "%s: the vocabulary has %u tokens, but the model has %lld: it is not this model's",
+                name, (unsigned)tokenizer_size(vocabulary), (long long)rows);
   j->llama.token = token;
   j->llama.token_self = vocabulary;
   j->llama.tokens = (uint32_t)rows;
@@ -120,6 +121,7 @@ static status run_job(job *j) {
   tokenizer *vocabulary = j->vocabulary ? tokenizer_open(j->vocabulary) : NULL;
   checkpoint *in = j->vocabulary && !vocabulary ? NULL : checkpoint_open_choice(j->in, j->choice);
   status s = in ? STATUS_OK : last_status();
+  if (!s && j->is_llama && !vocabulary) s = text_vocabulary(in, &vocabulary);
   if (!s && j->is_llama) s = set_llama(j, in, vocabulary);
   if (!s) {
     j->start = clock_seconds();
@@ -163,7 +165,7 @@ static int finish(const verb *self, job *j) {
 #define ARG_LAYOUT(variable)                                                                                           \
   { "layout", 'l', ARG_TEXT, variable, 0, 0, "LAYOUT", "official (the default) or llama" }
 #define ARG_VOCABULARY(variable)                                                                                       \
-  { "vocab", 0, ARG_TEXT, variable, 0, 0, "FILE", "a World vocabulary for --layout llama" }
+  { "vocab", 0, ARG_TEXT, variable, 0, 0, "FILE", "World vocabulary for --layout llama (else the one in IN)" }
 
 int run_convert(const verb *self, int argc, char **argv) {
   job j = {0};

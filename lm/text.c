@@ -39,24 +39,25 @@ static status load_backbone(text_model *m, const checkpoint *file) {
 
 /* --- vocabulary --------------------------------------------------------------------------------------------------- */
 
-static tokenizer *words_of_file(const checkpoint *file) {
-  char name[CHECKPOINT_NAME_MAX + 64];
-  snprintf(name, sizeof name, "%.200s: its vocabulary", checkpoint_path(file));
+status text_vocabulary(const checkpoint *file, tokenizer **words) {
+  char name[CHECKPOINT_NAME_MAX + 64], *text = NULL;
   const char *own = checkpoint_metadata(file, TEXT_VOCABULARY);
-  if (own) return tokenizer_parse(own, strlen(own), name);
-  if (!checkpoint_metadata_find(file, "tokenizer.ggml.tokens"))
-    return fail_null(STATUS_ARGUMENT, "%s: carries no vocabulary; name its file with --vocab", checkpoint_path(file));
-  char *text;
   size_t n;
-  if (llama_layout_vocabulary(file, &text, &n)) return NULL;
-  tokenizer *words = tokenizer_parse(text, n, name);
+  *words = NULL;
+  if (!own && !checkpoint_metadata_find(file, "tokenizer.ggml.tokens")) return STATUS_OK;
+  snprintf(name, sizeof name, "%.200s: its vocabulary", checkpoint_path(file));
+  if (!own && llama_layout_vocabulary(file, &text, &n)) return last_status();
+  *words = own ? tokenizer_parse(own, strlen(own), name) : tokenizer_parse(text, n, name);
   free(text);
-  return words;
+  return *words ? STATUS_OK : last_status();
 }
 
 /* Fewer tokens than logits are usual: World has 65,530 of 65,536. */
 static status load_words(text_model *m, const checkpoint *file, const char *vocabulary) {
-  m->words = vocabulary ? tokenizer_open(vocabulary) : words_of_file(file);
+  if (vocabulary)
+    m->words = tokenizer_open(vocabulary);
+  else if (!text_vocabulary(file, &m->words) && !m->words)
+    fail(STATUS_ARGUMENT, "%s: carries no vocabulary; name its file with --vocab", checkpoint_path(file));
   if (!m->words) return last_status();
   const uint32_t tokens = tokenizer_size(m->words);
   if (tokens <= (uint32_t)m->lm.config.vocab_size) return STATUS_OK;

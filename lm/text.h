@@ -21,5 +21,7 @@ text_model *text_model_open(const char *path, const char *vocabulary);
 /* The same from a file that is open. */
 text_model *text_model_load(const checkpoint *file, const char *vocabulary);
 void text_model_close(text_model *m); /* NULL is fine */
+/* The vocabulary that a model's file carries, which the caller frees; *words is NULL if it carries none. */
+status text_vocabulary(const checkpoint *file, tokenizer **words);
 
 #endif
