@@ -65,4 +65,11 @@ char *svg_keywords(const char *path);
 status sheet_write(const object_set *set, const char *path, int which, int64_t kind, uint32_t first, uint32_t most,
                    int columns);
 
+/* ---- tasks.c ---- */
+typedef struct {
+  size_t passages, questions;
+} task_counts;
+/* Makes FOLDER/lambada.jsonl and FOLDER/choices.jsonl from FOLDER/test.jsonl, and nothing else. */
+status tasks_make(const char *folder, task_counts *counts);
+
 #endif

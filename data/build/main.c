@@ -27,7 +27,9 @@ static const char USAGE[] =
     "linnet-data text [--out FOLDER] [--manifest FILE] [--renew | --audit]\n"
     "  Makes train.jsonl, validation.jsonl and test.jsonl in build/data/text from the installed Debian packages, as\n"
     "  data/text.tsv pins them; --audit reads them back and proves that no held-out document can be read in another "
-    "split.\n";
+    "split.\n"
+    "linnet-data tasks [--out FOLDER]\n"
+    "  Makes lambada.jsonl and choices.jsonl, questions for `linnet eval lm`, from test.jsonl, as `text` does too.\n";
 
 /* What the command line says; NULL where it says nothing. */
 typedef struct {
@@ -172,6 +174,14 @@ static int audit_text(const char *folder, const char *pinned) {
   return 1;
 }
 
+static int run_tasks(const arguments *a) {
+  task_counts c;
+  const char *folder = a->out != NULL ? a->out : TEXT;
+  if (tasks_make(folder, &c) != STATUS_OK) return failed();
+  printf("%s: %zu passages in lambada.jsonl, %zu questions in choices.jsonl\n", folder, c.passages, c.questions);
+  return 0;
+}
+
 static int run_text(const arguments *a) {
   text_counts c;
   const char *folder = a->out != NULL ? a->out : TEXT, *pinned = a->manifest != NULL ? a->manifest : TEXT_MANIFEST;
@@ -179,7 +189,7 @@ static int run_text(const arguments *a) {
   if (text_corpus_make(&text_installed, folder, pinned, a->renew, &c) != STATUS_OK) return failed();
   printf("%s: %zu documents; %zu of %zu were near copies; %zu held-out ones went to training for their overlap\n",
          folder, c.kept, c.copies, c.collected, c.moved);
-  return 0;
+  return run_tasks(a);
 }
 
 int main(int argc, char **argv) {
@@ -191,5 +201,6 @@ int main(int argc, char **argv) {
   if (strcmp(argv[1], "audit") == 0) return run_audit(&a);
   if (strcmp(argv[1], "sheet") == 0) return run_sheet(&a);
   if (strcmp(argv[1], "text") == 0) return run_text(&a);
+  if (strcmp(argv[1], "tasks") == 0) return run_tasks(&a);
   return misused("there is no such verb: ", argv[1]);
 }
