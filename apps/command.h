@@ -16,6 +16,7 @@ extern const verb verbs[]; /* ends with a row of NULLs */
 
 int run_caption(const verb *self, int argc, char **argv);
 int run_generate(const verb *self, int argc, char **argv);
+int run_chat(const verb *self, int argc, char **argv);
 int run_convert(const verb *self, int argc, char **argv);
 int run_quantize(const verb *self, int argc, char **argv);
 int run_inspect(const verb *self, int argc, char **argv);

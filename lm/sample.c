@@ -9,7 +9,7 @@ double log_sum_exp(const float *logits, int n) {
   for (int i = 1; i < n; i++)
     if (logits[i] > top) top = logits[i];
   double sum = 0;
-  for (int i = 0; i < n; i++) sum += exp((double)logits[i] - top);
+  for (int i = 0; i < n && top > -INFINITY; i++) sum += exp((double)logits[i] - top);
   return top + log(sum);
 }
 
@@ -25,19 +25,26 @@ static int descending(const void *a, const void *b) {
   return (x < y) - (x > y);
 }
 
-/* The probability below which top-p and top-k cut; ties at the cut stay. */
-static float cut_of(const float *p, int n, const sample_options *o, float *sorted) {
-  memcpy(sorted, p, (size_t)n * sizeof *p);
-  qsort(sorted, (size_t)n, sizeof *sorted, descending);
-  float cut = 0;
+/* The probability below which top-p, top-k and min-p cut; ties at the cut stay. Tokens below 1/2n of what top-p leaves
+ * out are together at most half of that, so that no cut lies among them: only the others are sorted, a few of a large
+ * vocabulary. */
+static float cut_of(const float *p, int n, float top, const sample_options *o, float *sorted) {
+  const bool by_share = o->top_p<1, by_rank = o->top_k> 0 && o->top_k < n;
+  float cut = o->min_p * top;
+  if (!by_share && !by_rank) return cut;
+  const float least = fmaxf(cut, by_share ? 0.5f * (1 - o->top_p) / (float)n : 0);
+  int kept = 0;
+  for (int i = 0; i < n; i++)
+    if (p[i] >= least) sorted[kept++] = p[i];
+  qsort(sorted, (size_t)kept, sizeof *sorted, descending);
   double sum = 0;
-  for (int i = 0; i < n && o->top_p < 1; i++) {
+  for (int i = 0; i < kept && by_share; i++) {
     sum += sorted[i];
     if (sum < o->top_p) continue;
     cut = sorted[i];
     break;
   }
-  if (o->top_k > 0 && o->top_k < n && sorted[o->top_k - 1] > cut) cut = sorted[o->top_k - 1];
+  if (by_rank && o->top_k <= kept && sorted[o->top_k - 1] > cut) cut = sorted[o->top_k - 1];
   return cut;
 }
 
@@ -46,7 +53,7 @@ double sample_weights(const float *logits, int n, const sample_options *o, float
   const double total = log_sum_exp(logits, n), power = greedy ? 1 : 1 / (double)o->temperature;
   for (int i = 0; i < n; i++) p[i] = (float)exp(logits[i] - total);
   double sum = 0, top = p[largest(logits, n)]; /* powers of the ratio to it do not vanish at low temperatures */
-  float cut = greedy ? (float)top : cut_of(p, n, o, scratch);
+  float cut = greedy ? (float)top : cut_of(p, n, (float)top, o, scratch);
   for (int i = 0; i < n; i++) {
     p[i] = p[i] < cut ? 0 : (float)pow(p[i] / top, power);
     sum += p[i];

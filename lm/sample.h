@@ -1,5 +1,7 @@
-/* Choosing the next token from logits. Order of the reference (spec language-models 7): penalties for what was said,
- * top-p on the raw softmax, then top-k, then temperature as a power of what is left. */
+/* Choosing the next token from logits. Order of the reference (spec language-models 7): biases, penalties for what was
+ * said, top-p on the raw softmax, then top-k, then min-p, then temperature as a power of what is left. All three cuts
+ * look at the raw probabilities, so the strictest one counts whatever their order; that min-p stands before the
+ * temperature matters. */
 #ifndef LINNET_LM_SAMPLE_H
 #define LINNET_LM_SAMPLE_H
 
@@ -9,6 +11,7 @@ typedef struct {
   float temperature; /* 0 = greedy (the first largest logit) */
   float top_p;       /* >= 1 = off */
   int top_k;         /* 0 = off */
+  float min_p;       /* keeps what is at least this share of the largest probability; 0 = off */
 } sample_options;
 
 /* Draws one of n tokens. *log_probability (may be NULL) receives its natural log probability under the plain softmax.
@@ -18,8 +21,13 @@ int32_t sample_token(const float *logits, int n, const sample_options *options, 
 /* The distribution that sample_token draws from: p[0..n) up to a factor, whose inverse, their sum, is returned. Greedy
  * ones share it among equals. `scratch`: room for n floats. */
 double sample_weights(const float *logits, int n, const sample_options *options, float *p, float *scratch);
-/* log(sum(exp(logits))) */
+/* log(sum(exp(logits))); -infinity if all are that. */
 double log_sum_exp(const float *logits, int n);
+
+typedef struct {
+  int32_t id;
+  float add; /* to its logit; -INFINITY forbids it */
+} logit_bias;
 
 /* --- repetition --------------------------------------------------------------------------------------------------- */
 

@@ -2,6 +2,7 @@
  * stop texts, and what must be refused. */
 #include "lm/generate.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #include "tests/support/scratch.h"
 #include "tests/support/tiny_captioner.h"
 #include "tests/support/tiny_rwkv.h"
+#include "tests/support/tiny_text.h"
 #include "weights/convert.h"
 
 #include <setjmp.h>
@@ -16,28 +18,9 @@
 
 #include <cmocka.h>
 
-enum { TOKENS = 257, LOGITS = 260, MOST = 80 };
+enum { TOKENS = TINY_BYTES, LOGITS = 260, MOST = 80 };
 
 /* --- models ------------------------------------------------------------------------------------------------------- */
-
-/* Every single byte, as ids 1 to 256, and `more` tokens of two. */
-static char *bytes_vocabulary(int more) {
-  static char bytes[256 + 2 * 16];
-  vocabulary_entry entry[256 + 16];
-  for (int i = 0; i < 256; i++) {
-    bytes[i] = (char)i;
-    entry[i] = (vocabulary_entry){bytes + i, 1};
-  }
-  for (int i = 0; i < more; i++) {
-    bytes[256 + 2 * i] = 'a';
-    bytes[257 + 2 * i] = (char)('a' + i);
-    entry[256 + i] = (vocabulary_entry){bytes + 256 + 2 * i, 2};
-  }
-  char *text;
-  size_t n;
-  if (vocabulary_text(entry, (uint32_t)(256 + more), &text, &n)) fail_msg("%s", last_error());
-  return text;
-}
 
 static rwkv_config wide(int form) {
   rwkv_config k = tiny_rwkv_forms[form].config;
@@ -45,32 +28,15 @@ static rwkv_config wide(int form) {
   return k;
 }
 
-/* A model's file; free() its path. */
-static char *model_file(void **state, const char *name, const rwkv_config *k, uint64_t seed, const char *vocabulary) {
-  tiny_rwkv m;
-  char *path = scratch_path(state, name);
-  const char *const own[1][2] = {{TEXT_VOCABULARY, vocabulary}};
-  const params_file what = {.type = CHECKPOINT_F32, .n_metadata = vocabulary != NULL, .metadata = own};
-  tiny_rwkv_new(&m, k, seed);
-  if (params_save(&m.set, path, &what)) fail_msg("%s", last_error());
-  tiny_rwkv_free(&m);
-  return path;
-}
-
 static text_model *model_of(void **state, const rwkv_config *k, uint64_t seed) {
-  char *vocabulary = bytes_vocabulary(0), *path = model_file(state, "model.safetensors", k, seed, vocabulary);
-  text_model *m = text_model_open(path, NULL);
-  if (!m) fail_msg("%s", last_error());
-  free(vocabulary);
-  free(path);
-  return m;
+  return tiny_text_model(state, k, seed, tiny_bytes_vocabulary(NULL, 0));
 }
 
 static void begin(generation *g, ctx *c, const text_model *m, const char *prompt, size_t n) {
   int32_t ids[1024];
   const size_t count = tokenizer_encode(m->words, prompt, n, ids, 1024);
   assert_int_equal(count, n);
-  if (generation_new(g, c, m) || generation_read(g, ids, count, NULL, NULL)) fail_msg("%s", last_error());
+  if (generation_new(g, c, m) || generation_read(g, ids, count)) fail_msg("%s", last_error());
 }
 
 static void draw(generation *g, const generation_draw *how, int32_t *ids, int n) {
@@ -189,7 +155,7 @@ static void test_penalties(void **state) {
     for (int j = 0; j < i; j++) assert_true(ids[i] != ids[j] || ids[i] == TOKENIZER_END);
   /* A new prompt begins with nothing said. */
   const int32_t id = 1;
-  assert_int_equal(generation_read(&g, &id, 1, NULL, NULL), STATUS_OK);
+  assert_int_equal(generation_read(&g, &id, 1), STATUS_OK);
   for (int i = 0; i < LOGITS; i++) assert_true(g.said.count[i] < 0);
   generation_free(&g);
   ctx_free(c);
@@ -216,9 +182,13 @@ static void test_long_prompt(void **state) {
     tokenizer_encode(m->words, text, sizeof text, ids, sizeof text);
     tensor *all = tensor_wrap(c, DTYPE_I32, ids, 2, (int64_t[]){1, sizeof text});
     tensor *x = rwkv_forward(c, &m->lm, rwkv_embed(c, &m->lm, all), NULL);
+    assert_int_equal(generation_settle(&g), STATUS_OK);
+    assert_int_equal(generation_settle(&g), STATUS_OK); /* nothing waits */
     tiny_same("logits", g.logits, f32(rwkv_logits(c, &m->lm, rwkv_last(c, x, NULL))), LOGITS, 1e-4);
     int calls = 3;
-    assert_int_equal(generation_read(&g, ids, sizeof text, count_calls, &calls), STATUS_INTERRUPTED);
+    g.progress = count_calls;
+    g.progress_user = &calls;
+    assert_int_equal(generation_read(&g, ids, sizeof text), STATUS_INTERRUPTED);
     assert_int_equal(g.state.tokens[0], sizeof text + 2 * RWKV_CHUNK);
     generation_free(&g);
     ctx_free(c);
@@ -285,6 +255,7 @@ static void test_ends(void **state) {
   assert_int_equal(r.finish, GENERATE_LENGTH);
   assert_int_equal(r.tokens, 0);
   assert_int_equal(to.n, 0);
+  assert_int_equal(generation_settle(&g), STATUS_OK);
   assert_int_equal(g.state.tokens[0], PROMPT);
 
   o.max_tokens = -1;
@@ -309,6 +280,83 @@ static void test_ends(void **state) {
   o.stop = empty;
   o.n_stop = 1;
   assert_int_equal(generate(&g, &o, &r), STATUS_ARGUMENT);
+  generation_free(&g);
+  ctx_free(c);
+  text_model_close(m);
+}
+
+/* --- biases ------------------------------------------------------------------------------------------------------- */
+
+static void test_biases(void **state) {
+  const rwkv_config k = wide(TINY_RWKV_6);
+  text_model *m = model_of(state, &k, 20);
+  ctx *c = tiny_context();
+  generation g;
+  generation_draw how = greedy;
+  int32_t first, second, got;
+  begin(&g, c, m, prompt, PROMPT);
+  draw(&g, &how, &first, 1);
+  g.n_waiting = 0; /* not read: the next draw is of the same logits */
+  logit_bias bias[LOGITS] = {{first, -INFINITY}, {(first + 1) % LOGITS, 1e6f}};
+  how.bias = bias;
+  how.n_bias = 1;
+  draw(&g, &how, &second, 1);
+  g.n_waiting = 0;
+  for (int32_t i = 0; i < LOGITS; i++) assert_true(i == first || g.logits[i] <= g.logits[second]);
+  assert_int_not_equal(first, second);
+  how.n_bias = 2;
+  draw(&g, &how, &got, 1);
+  g.n_waiting = 0;
+  assert_int_equal(got, bias[1].id);
+  bias[0] = (logit_bias){first, g.logits[second] - g.logits[first] + 1e-3f}; /* still the first, by a little */
+  how.n_bias = 1;
+  draw(&g, &how, &got, 1);
+  g.n_waiting = 0;
+  assert_int_equal(got, first);
+
+  const logit_bias wrong[] = {{-1, 0}, {LOGITS, 0}, {3, INFINITY}, {3, NAN}};
+  for (int i = 0; i < 4; i++) {
+    how.bias = &wrong[i];
+    assert_int_equal(generation_next(&g, &how, &got), STATUS_ARGUMENT);
+    generate_result r;
+    assert_int_equal(generate(&g, &(generate_options){.draw = how, .max_tokens = 1}, &r), STATUS_ARGUMENT);
+  }
+  for (int32_t i = 0; i < LOGITS; i++) bias[i] = (logit_bias){i, -INFINITY};
+  how.bias = bias;
+  how.n_bias = LOGITS;
+  for (int hot = 0; hot < 2; hot++) {
+    how.sample.temperature = (float)hot;
+    assert_int_equal(generation_next(&g, &how, &got), STATUS_ARGUMENT);
+    assert_non_null(strstr(last_error(), "forbidden"));
+  }
+  generation_free(&g);
+  ctx_free(c);
+  text_model_close(m);
+}
+
+/* How far a token goes beyond a stop text. */
+static void test_beyond(void **state) {
+  static const char *const words[] = {"yxab"};
+  const char *const stop = "x";
+  rwkv_config k = wide(TINY_RWKV_6);
+  text_model *m = tiny_text_model(state, &k, 24, tiny_bytes_vocabulary(words, 1));
+  ctx *c = tiny_context();
+  const logit_bias only = {TINY_BYTES, 1e6f};
+  catcher to = {.n = 0};
+  generate_options o = {.draw = greedy, .max_tokens = 5, .stop = &stop, .n_stop = 1, .on_text = catch, .user = &to};
+  generate_result r;
+  generation g;
+  o.draw.bias = &only;
+  o.draw.n_bias = 1;
+  begin(&g, c, m, prompt, PROMPT);
+  go_on(&g, &o, &r);
+  assert_int_equal(r.finish, GENERATE_STOP);
+  assert_int_equal(r.tokens, 1);
+  assert_int_equal(r.beyond, 2);
+  assert_int_equal(to.n, 1);
+  assert_int_equal(to.text[0], 'y');
+  assert_int_equal(g.n_waiting, 1);
+  assert_int_equal(g.waiting[0], TINY_BYTES);
   generation_free(&g);
   ctx_free(c);
   text_model_close(m);
@@ -353,11 +401,11 @@ static void refuses(generation *g, const char *path, const char *word) {
   generation_draw how = greedy;
   int32_t want, got;
   draw(g, &how, &want, 1);
-  g->pending = -1; /* not read: the next draw is the same */
+  g->n_waiting = 0; /* not read: the next draw is the same */
   assert_int_equal(generation_load(g, path), STATUS_FORMAT);
   if (!strstr(last_error(), word)) fail_msg("'%s' does not say '%s'", last_error(), word);
   draw(g, &how, &got, 1);
-  g->pending = -1;
+  g->n_waiting = 0;
   assert_int_equal(got, want);
 }
 
@@ -410,8 +458,10 @@ static void test_foreign_states(void **state) {
 
 static void test_vocabularies(void **state) {
   const rwkv_config k = wide(TINY_RWKV_5);
-  char *bytes = bytes_vocabulary(0), *larger = bytes_vocabulary(7), *path = model_file(state, "none.gguf", &k, 1, NULL),
-       *own = model_file(state, "own.gguf", &k, 1, larger), *file = scratch_path(state, "vocabulary.txt");
+  static const char *const words[] = {"ab", "ac", "ad", "ae", "af", "ag", "ah"};
+  char *bytes = tiny_bytes_vocabulary(NULL, 0), *larger = tiny_bytes_vocabulary(words, 7),
+       *path = tiny_text_file(state, "none.gguf", &k, 1, NULL), *own = tiny_text_file(state, "own.gguf", &k, 1, larger),
+       *file = scratch_path(state, "vocabulary.txt");
   assert_null(text_model_open(path, NULL));
   assert_non_null(strstr(last_error(), "--vocab"));
   scratch_write(file, larger, strlen(larger));
@@ -437,7 +487,7 @@ static const char *word(const void *words, int32_t id, size_t *n) { return token
 /* A file in llama.cpp's layout carries its vocabulary in llama.cpp's way, and says the same. */
 static void test_llama_layout(void **state) {
   const params_file what = {.type = CHECKPOINT_F32};
-  char *vocabulary = bytes_vocabulary(0), *from = scratch_path(state, "official.gguf"),
+  char *vocabulary = tiny_bytes_vocabulary(NULL, 0), *from = scratch_path(state, "official.gguf"),
        *to = scratch_path(state, "llama.gguf"), *file = scratch_path(state, "vocabulary.txt");
   scratch_write(file, vocabulary, strlen(vocabulary));
   for (int form = TINY_RWKV_6; form <= TINY_RWKV_7; form++) {
@@ -499,6 +549,8 @@ int main(void) {
       WITH_FOLDER(test_long_prompt),
       WITH_FOLDER(test_stop_texts),
       WITH_FOLDER(test_ends),
+      WITH_FOLDER(test_beyond),
+      WITH_FOLDER(test_biases),
       WITH_FOLDER(test_continues),
       WITH_FOLDER(test_foreign_states),
       WITH_FOLDER(test_vocabularies),

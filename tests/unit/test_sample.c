@@ -3,6 +3,7 @@
 #include "lm/sample.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <setjmp.h>
@@ -126,7 +127,8 @@ static void test_extreme_logits(void **state) {
   }
   assert_true(sum > 5 && sum < 60);
   assert_true(fabs(log_sum_exp(high, 3) - (3e4 + log(1 + exp(-1.0)))) < 1e-9);
-  const float one[] = {-2.5f};
+  const float one[] = {-2.5f}, none[] = {-INFINITY, -INFINITY};
+  assert_true(isinf(log_sum_exp(none, 2)) && log_sum_exp(none, 2) < 0);
   assert_true(fabs(log_sum_exp(one, 1) + 2.5) < 1e-12);
 }
 
@@ -175,6 +177,72 @@ static void test_weights(void **state) {
   assert_true(fabs((double)p[0] / sum - want) < 1e-6 && p[3] == 0);
 }
 
+/* --- an independent computation ----------------------------------------------------------------------------------- */
+
+enum { WIDE = 3000 };
+
+typedef struct {
+  double p;
+  int id;
+} ranked;
+
+static int by_probability(const void *a, const void *b) {
+  const double x = ((const ranked *)a)->p, y = ((const ranked *)b)->p;
+  return (x < y) - (x > y);
+}
+
+/* What may be drawn of 3000 tokens, by the definitions: ranks, shares and ratios of the raw softmax, in float64. */
+static void expect_weights(const float *logits, const sample_options *o) {
+  static ranked r[WIDE];
+  static double want[WIDE];
+  static float got[WIDE], scratch[WIDE];
+  double total = 0, sum = 0, before = 0;
+  for (int i = 0; i < WIDE; i++) total += exp((double)logits[i]);
+  for (int i = 0; i < WIDE; i++) r[i] = (ranked){exp((double)logits[i]) / total, i};
+  qsort(r, WIDE, sizeof *r, by_probability);
+  memset(want, 0, sizeof want);
+  for (int rank = 0; rank < WIDE; before += r[rank++].p) {
+    const bool by_share = o->top_p >= 1 || before < (double)o->top_p, by_rank = !o->top_k || rank < o->top_k;
+    if (by_share && by_rank && r[rank].p >= (double)o->min_p * r[0].p)
+      sum += want[r[rank].id] = pow(r[rank].p, 1 / (double)o->temperature);
+  }
+  const double scale = sample_weights(logits, WIDE, o, got, scratch);
+  for (int i = 0; i < WIDE; i++) {
+    const double p = (double)got[i] / scale, q = want[i] / sum;
+    if (!(fabs(p - q) <= 1e-5 * q)) fail_msg("token %d: %g instead of %g", i, p, q);
+  }
+}
+
+static void test_all_cuts(void **state) {
+  (void)state;
+  static float logits[WIDE];
+  static const float shares[] = {1e-6f, 0.3f, 0.85f, 0.999f, 1}, ratios[] = {0, 0.003f, 0.05f, 0.5f, 1};
+  static const int ranks[] = {0, 1, 7, 500, WIDE, 2 * WIDE};
+  rng random = rng_make(3, 4);
+  for (int spread = 1; spread <= 4; spread++) {
+    for (int i = 0; i < WIDE; i++) logits[i] = (float)spread * rng_normal(&random);
+    for (int s = 0; s < 5; s++)
+      for (int m = 0; m < 5; m++)
+        for (int k = 0; k < 6; k++)
+          expect_weights(logits, &(sample_options){.temperature = spread % 2 ? 1 : 0.7f,
+                                                   .top_p = shares[s],
+                                                   .top_k = ranks[k],
+                                                   .min_p = ratios[m]});
+  }
+}
+
+/* 0.15 is 0.3 of 0.5; after a temperature of 10 it would be nearly all of it. */
+static void test_min_p(void **state) {
+  (void)state;
+  const double two[SOME] = {0.3, 0, 0.5, 0}, three[SOME] = {0.3, 0, 0.5, 0.15}, one[SOME] = {0, 0, 1, 0};
+  const double hot[SOME] = {pow(0.3, 0.1), 0, pow(0.5, 0.1), 0};
+  check_shares(some, three, SOME, &(sample_options){.temperature = 1, .top_p = 1, .min_p = 0.29f});
+  check_shares(some, two, SOME, &(sample_options){.temperature = 1, .top_p = 1, .min_p = 0.31f});
+  check_shares(some, hot, SOME, &(sample_options){.temperature = 10, .top_p = 1, .min_p = 0.31f});
+  check_shares(some, one, SOME, &(sample_options){.temperature = 1, .top_p = 1, .min_p = 1});
+  check_shares(some, two, SOME, &(sample_options){.temperature = 1, .top_p = 0.9f, .top_k = 3, .min_p = 0.31f});
+}
+
 /* Every token said costs its presence once, and its count, which decays, times the frequency. */
 static void test_penalties(void **state) {
   (void)state;
@@ -210,7 +278,8 @@ int main(void) {
       cmocka_unit_test(test_greedy),          cmocka_unit_test(test_extreme_logits),
       cmocka_unit_test(test_log_probability), cmocka_unit_test(test_determinism),
       cmocka_unit_test(test_weights),         cmocka_unit_test(test_penalties),
-      cmocka_unit_test(test_what_counts),
+      cmocka_unit_test(test_what_counts),     cmocka_unit_test(test_all_cuts),
+      cmocka_unit_test(test_min_p),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
