@@ -281,7 +281,7 @@ static size_t find_part(const char *word) {
 }
 
 int run_bench(const verb *self, int argc, char **argv) {
-  bench_options o = {.runs = 20, .batch = caption_train_defaults().batch, .steps = 5, .size = 3};
+  bench_options o = {.runs = 20, .batch = caption_train_defaults().run.batch, .steps = 5, .size = 3};
   int threads = 0, at, code;
   const arg list[] = {
       ARG_MODEL(&o.model),

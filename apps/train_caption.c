@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "apps/args.h"
 #include "apps/interrupt.h"
 #include "apps/output.h"
 #include "apps/progress.h"
@@ -34,26 +33,12 @@ int run_train_caption(const verb *self, int argc, char **argv) {
   bool quiet = false;
   int threads = 0, at, code;
   enum { SIDE = 4096, MANY = 1 << 20 };
-  const double ever = 1e12;
   const arg list[] = {
       {"data", 'd', ARG_TEXT, &o.objects, 0, 0, "PATH", "the object pack"},
-      {"out", 'o', ARG_TEXT, &o.out, 0, 0, "FOLDER", "for the two files; made if absent"},
       {"init", 'i', ARG_TEXT, &o.init, 0, 0, "PATH", "start from the fitting weights of a model"},
-      {"resume", 'r', ARG_SWITCH, &o.resume, 0, 0, NULL, "go on from the checkpoint in --out"},
-      {"steps", 0, ARG_LONG, &o.steps, 1, ever, "N", "optimizer steps in all"},
-      {"stop-after", 0, ARG_LONG, &o.stop_after, 0, ever, "N", "end early at this step; 0 = never"},
-      {"batch", 'b', ARG_INT, &o.batch, 1, 4096, "N", "scenes a step"},
-      {"rate", 0, ARG_REAL, &o.rate, 0, 10, "R", "learning rate after the warm-up"},
-      {"rate-final", 0, ARG_REAL, &o.rate_final, 0, 10, "R", "learning rate at the end of the cosine"},
-      {"warmup", 0, ARG_LONG, &o.warmup, 0, ever, "N", "steps of rising rate"},
-      {"weight-decay", 0, ARG_REAL, &o.weight_decay, 0, 10, "W", "of the weights that decay"},
-      {"clip", 0, ARG_REAL, &o.clip, 0, 1e6, "C", "longest gradient"},
-      {"beta1", 0, ARG_REAL, &o.beta1, 0, 0.9999999, "B", "of AdamW"},
-      {"beta2", 0, ARG_REAL, &o.beta2, 0, 0.9999999, "B", "of AdamW"},
+      ARG_RUN(&o.run, "scenes"),
       {"patch-weight", 0, ARG_REAL, &o.patch_weight, 0, 1e6, "W", "of the patches' loss"},
       {"max-objects", 0, ARG_INT, &o.max_objects, 1, 4, "N", "most objects in a scene"},
-      {"seed", 's', ARG_SEED, &o.seed, 0, 0, "S", "of weights and scenes"},
-      {"save-every", 0, ARG_LONG, &o.save_every, 1, ever, "N", "steps between checkpoints"},
       {"image-size", 0, ARG_INT, &o.image_size, 1, SIDE, "N", "side of a picture in pixels"},
       {"patch", 0, ARG_INT, &o.patch, 1, SIDE, "N", "side of a patch in pixels"},
       {"image-grid", 0, ARG_INT, &o.image_grid, 1, SIDE, "N", "image tokens a side"},
@@ -74,15 +59,13 @@ int run_train_caption(const verb *self, int argc, char **argv) {
   if (at == argc) return misuse(self, "train what? There are: caption, lm");
   if (!strcmp(argv[at], "lm")) return misuse(self, "'lm' comes before its options: linnet train lm ...");
   if (strcmp(argv[at], "caption")) return misuse(self, "'%s' cannot be trained; there are: caption, lm", argv[at]);
-  if (argc - at > 1) return misuse(self, "train caption takes no operands, found '%s'", argv[at + 1]);
-  if (!o.out) return misuse(self, "train caption needs --out FOLDER");
-  if (o.resume && o.init) return misuse(self, "--init and --resume exclude each other");
+  if (!run_is_sound(self, "caption", &o.run, o.init, argc, argv, at)) return EXIT_MISUSE;
   linnet_set_threads(threads);
   watch_interrupts();
   progress bar = progress_begin(quiet);
   o.progress = show;
   o.user = &bar;
-  o.stop = &interrupted;
+  o.run.stop = &interrupted;
   status s = caption_train(&o);
   progress_end(&bar);
   return s ? failed() : EXIT_DONE;

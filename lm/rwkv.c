@@ -31,7 +31,7 @@ static const param_spec outside[] = {
     {"emb.weight", offsetof(rwkv, emb), {-V, -D}, PARAM_EMBEDDING, init_uniform, 1e-4f, 0, 0},
     {"ln_out.weight", offsetof(rwkv, ln_out_weight), {-D}, PARAM_NORM, init_constant, 1, 0, 0},
     {"ln_out.bias", offsetof(rwkv, ln_out_bias), {-D}, PARAM_NORM, init_constant, 0, 0, 0},
-    {"head.weight", offsetof(rwkv, head), {-V, -D}, PARAM_MATRIX, init_orthogonal, 0.5f, 0, 0},
+    {"head.weight", offsetof(rwkv, head), {-V, -D}, PARAM_MATRIX, init_orthogonal, 0.5f, WITHOUT(RWKV_TIED), 0},
 };
 enum { OUTSIDE = sizeof outside / sizeof *outside };
 
@@ -208,7 +208,8 @@ tensor *rwkv_channel_mix(ctx *c, const rwkv_pass *p, tensor *z) {
   return rwkv6_channel_mix(c, &p->block->ffn, z, &p->plan, rwkv_version_of(&p->m->config)->mix, &p->carry);
 }
 
-static tensor *block_forward(ctx *c, const rwkv_pass *p, tensor *x, bool keep) {
+static tensor *block_forward(ctx *c, const rwkv_pass *p, tensor *x) {
+  const bool keep = p->end != NULL;
   const rwkv_block *w = p->block;
   const rwkv_version *v = rwkv_version_of(&p->m->config);
   if (p->layer == 0) {
@@ -218,13 +219,23 @@ static tensor *block_forward(ctx *c, const rwkv_pass *p, tensor *x, bool keep) {
   tensor *z = seen(c, "ln1", layer_norm(c, x, w->ln1_weight, w->ln1_bias, RWKV_LN_EPS));
   x = add(c, x, v->time_mix(c, p, z));
   if (keep && x && *p->end) {
-    keep_last(p->carry.att_x, z, p);
-    memcpy(p->carry.wkv->data, (*p->end)->data, (size_t)tensor_count(*p->end) * sizeof(float));
+    keep_last(p->kept.att_x, z, p);
+    memcpy(p->kept.wkv->data, (*p->end)->data, (size_t)tensor_count(*p->end) * sizeof(float));
   }
   z = seen(c, "ln2", layer_norm(c, x, w->ln2_weight, w->ln2_bias, RWKV_LN_EPS));
   x = add(c, x, v->channel_mix(c, p, z));
-  if (keep && x) keep_last(p->carry.ffn_x, z, p);
+  if (keep && x) keep_last(p->kept.ffn_x, z, p);
   return x;
+}
+
+/* Where a layer's sequences start: as they ended, but while recording the recurrence's state is a copy, since its
+ * backward step looks at it when the state has long gone on. What lacks memory is NULL. */
+static rwkv6_carry start_of(ctx *c, rwkv6_carry kept) {
+  if (!c->recording || !kept.wkv) return kept;
+  tensor *copy = tensor_like(c, kept.wkv);
+  if (copy) memcpy(copy->data, kept.wkv->data, (size_t)tensor_count(copy) * sizeof(float));
+  kept.wkv = copy;
+  return kept;
 }
 
 static void count_tokens(rwkv_state *state, int64_t T, const int32_t *lengths) {
@@ -236,7 +247,7 @@ tensor *rwkv_forward(ctx *c, const rwkv *m, tensor *x, const rwkv_input *in) {
   if (!in) in = &none;
   rwkv_state *state = in->state;
   if (!x) return NULL;
-  assert(!state || (!c->recording && state->batch == x->dim[0]));
+  assert(!state || state->batch == x->dim[0]);
   const bool keeps_first = rwkv_version_of(&m->config)->keeps_first && !c->recording;
   tensor *room = block_room(c, x),
          *first = keeps_first ? tensor_3d(c, DTYPE_F32, x->dim[0], x->dim[1], m->config.dim_att) : NULL;
@@ -254,10 +265,10 @@ tensor *rwkv_forward(ctx *c, const rwkv *m, tensor *x, const rwkv_input *in) {
                       .carry = {.wkv = m->block[i].start},
                       .end = state ? &end : NULL,
                       .first = &first};
-    if (state) pass.carry = rwkv_state_layer(c, state, i);
+    if (state) pass.carry = start_of(c, pass.kept = rwkv_state_layer(c, state, i));
     /* NULL would mean a start from zero */
     if (state && (!pass.carry.att_x || !pass.carry.ffn_x || !pass.carry.wkv)) return NULL;
-    x = block_end(c, block_forward(c, &pass, x, state != NULL), room, mark);
+    x = block_end(c, block_forward(c, &pass, x), room, mark);
   }
   if (state && x) count_tokens(state, x->dim[1], in->lengths);
   return x;

@@ -17,6 +17,7 @@ enum {
   RWKV5_CHANNELS = 2,
   RWKV5_LOG_BONUS = 4, /* the bonus is exp(time_first), and not time_faaaa */
   RWKV_START = 8,      /* a trained initial state among the model's parameters (versions 5 to 7) */
+  RWKV_TIED = 16,      /* no head of its own: its owner makes `head` the embedding when that is allocated */
 };
 
 typedef struct {
@@ -126,9 +127,9 @@ typedef struct {
 
 /* ids i32 [B,T] -> [B,T,D]. */
 tensor *rwkv_embed(ctx *c, const rwkv *m, const tensor *ids);
-/* Token rows [B,T,D] through ln0 and the blocks, without ln_out and head. `in` may be NULL; no state while recording.
- * What comes out for padding means nothing. lengths must outlive backward. Without recording, memory does not grow with
- * depth. */
+/* Token rows [B,T,D] through ln0 and the blocks, without ln_out and head. `in` may be NULL. What comes out for padding
+ * means nothing. lengths must outlive backward; a state need not: to gradients, where it leads and where it came from
+ * are constants (backpropagation through time is cut there). Without recording, memory does not grow with depth. */
 tensor *rwkv_forward(ctx *c, const rwkv *m, tensor *x, const rwkv_input *in);
 /* Every row's last token: [B,T,D] -> [B,D]. Rows of length 0 give their first. */
 tensor *rwkv_last(ctx *c, tensor *x, const int32_t *lengths);

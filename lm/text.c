@@ -79,10 +79,31 @@ text_model *text_model_open(const char *path, const char *vocabulary) {
   return m;
 }
 
+/* --- initial states ----------------------------------------------------------------------------------------------- */
+
+static status load_start(text_model *m, const checkpoint *file) {
+  const int layers = checkpoint_blocks(file, "", "blocks.");
+  if (layers && layers != m->lm.config.n_layer)
+    return fail(STATUS_ARGUMENT, "%s: initial states of %d layers, but the model has %d", checkpoint_path(file), layers,
+                m->lm.config.n_layer);
+  status s = rwkv_declare_start(&m->lm, "", &m->start);
+  if (!s) s = params_check(&m->start, file);
+  if (!s) s = params_allocate(&m->start);
+  return s ? s : params_load(&m->start, file, false, NULL);
+}
+
+status text_model_start(text_model *m, const char *path) {
+  checkpoint *file = checkpoint_open(path);
+  const status s = file ? load_start(m, file) : last_status();
+  checkpoint_close(file);
+  return s;
+}
+
 void text_model_close(text_model *m) {
   if (!m) return;
   tokenizer_free(m->words);
   rwkv_free(&m->lm);
+  params_free(&m->start);
   params_free(&m->params);
   free(m);
 }

@@ -8,23 +8,22 @@
 #include "data/vocabulary.h"
 #include "train/caption_batch.h"
 #include "train/optimizer.h"
-#include "train/run.h"
 #include "train/schedule.h"
 
 caption_train_options caption_train_defaults(void) {
   return (caption_train_options){
-      .steps = 10000,
-      .batch = 32,
-      .rate = 1.5e-3,
-      .rate_final = 1e-5,
-      .warmup = 200,
-      .weight_decay = 0.02,
-      .clip = 1,
-      .beta1 = 0.9,
-      .beta2 = 0.98,
+      .run = {.steps = 10000,
+              .batch = 32,
+              .rate = 1.5e-3,
+              .rate_final = 1e-5,
+              .warmup = 200,
+              .weight_decay = 0.02,
+              .clip = 1,
+              .beta1 = 0.9,
+              .beta2 = 0.98,
+              .save_every = 200},
       .patch_weight = 0.2,
       .max_objects = 4,
-      .save_every = 200,
       .image_size = 64,
       .patch = 8,
       .image_grid = 4,
@@ -92,7 +91,7 @@ static status make_vocabulary(const trainer *t, char **text) {
   scene *drawn = s || !t->objects ? NULL : scene_new(options.size);
   if (!s && t->objects && !drawn) s = last_status();
   for (uint64_t i = 0; !s && drawn && i < CAPTIONS; i++) {
-    s = scene_make(t->objects, &options, t->o.seed, i, drawn);
+    s = scene_make(t->objects, &options, t->o.run.seed, i, drawn);
     char caption[SCENE_MAX_CAPTION + 1];
     int n = snprintf(caption, sizeof caption, " %s", drawn->caption);
     if (!s) s = vocabulary_add_text(v, caption, (size_t)n);
@@ -158,9 +157,8 @@ static status declare_head(trainer *t) {
 /* clang-format off */
 #define OPTION(name, type) RUN_OPTION(caption_train_options, name, type)
 static const run_option option_rows[] = {
-    OPTION(steps, RUN_LONG), OPTION(batch, RUN_INTEGER), OPTION(rate, RUN_NUMBER), OPTION(rate_final, RUN_NUMBER),
-    OPTION(warmup, RUN_LONG), OPTION(weight_decay, RUN_NUMBER), OPTION(clip, RUN_NUMBER), OPTION(beta1, RUN_NUMBER),
-    OPTION(beta2, RUN_NUMBER), OPTION(patch_weight, RUN_NUMBER), OPTION(max_objects, RUN_INTEGER), OPTION(seed, RUN_LONG),
+    RUN_SETTINGS(caption_train_options),
+    OPTION(patch_weight, RUN_NUMBER), OPTION(max_objects, RUN_INTEGER),
 };
 /* clang-format on */
 enum { OPTION_ROWS = sizeof option_rows / sizeof *option_rows };
@@ -184,7 +182,7 @@ static status save_checkpoint(void *user) {
 
 static status save_model(void *user) {
   const trainer *t = user;
-  char *path = run_path(t->o.out, "captioner.gguf");
+  char *path = run_path(t->o.run.out, "captioner.gguf");
   if (!path) return STATUS_MEMORY;
   const status s = save(t, path, (params_file){.type = CHECKPOINT_F16});
   free(path);
@@ -198,34 +196,27 @@ static status prepare_optimizer(trainer *t) {
   status s = params_want_grads(&t->model.params, true);
   return s ? s
            : adamw_new(&t->optimizer, &t->model.params,
-                       &(adamw_options){.beta1 = o->beta1,
-                                        .beta2 = o->beta2,
+                       &(adamw_options){.beta1 = o->run.beta1,
+                                        .beta2 = o->run.beta2,
                                         .eps = 1e-8,
-                                        .weight_decay = o->weight_decay,
-                                        .clip = o->clip,
+                                        .weight_decay = o->run.weight_decay,
+                                        .clip = o->run.clip,
                                         .recipe = &recipe_rwkv});
 }
 
 static status check_options(const caption_train_options *o) {
-  if (!o->objects || !o->out) return fail(STATUS_ARGUMENT, "training needs an object pack and an output folder");
-  if (o->steps < 1 || o->batch < 1 || o->batch > 4096 || o->warmup < 0 || o->save_every < 1)
-    return fail(STATUS_ARGUMENT,
-                "steps, batch and save-every must be at least 1, the batch at most 4096; warmup at least 0");
-  if (!(o->rate > 0) || !(o->rate_final >= 0) || !(o->weight_decay >= 0) || !(o->clip >= 0) || !(o->patch_weight >= 0))
-    return fail(STATUS_ARGUMENT,
-                "the learning rate must be above 0; its end, weight decay, clip and weights not below");
-  if (!(o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1))
-    return fail(STATUS_ARGUMENT, "beta1 and beta2 must be at least 0 and below 1");
+  if (!o->objects) return fail(STATUS_ARGUMENT, "training needs an object pack");
+  if (!(o->patch_weight >= 0)) return fail(STATUS_ARGUMENT, "the weight of the patches' loss must not be below 0");
   if (o->max_objects < 1 || o->max_objects > SCENE_MAX_OBJECTS)
     return fail(STATUS_ARGUMENT, "a scene has 1 to %d objects, not %d", SCENE_MAX_OBJECTS, o->max_objects);
-  return STATUS_OK;
+  return run_settings_check(&o->run);
 }
 
 /* The options and the position of the run that left the file. */
 static status read_position(trainer *t, const checkpoint *file) {
   status s = run_options_read(&t->o, option_rows, OPTION_ROWS, file);
   if (!s && check_options(&t->o)) s = fail_within("%s", t->file);
-  return s ? s : run_step_read(&t->step, t->o.steps, file);
+  return s ? s : run_step_read(&t->step, t->o.run.steps, file);
 }
 
 static status begin_resumed(trainer *t) {
@@ -250,7 +241,7 @@ static status begin_fresh(trainer *t) {
   if (!s && init) s = params_check(&t->model.params, init); /* before memory is asked for; the head need not fit */
   if (!s) s = declare_head(t);
   if (!s) s = params_allocate(&t->model.params);
-  if (!s) params_init(&t->model.params, t->o.seed);
+  if (!s) params_init(&t->model.params, t->o.run.seed);
   if (!s && init) s = params_load(&t->model.params, init, true, NULL);
   if (!s) s = prepare_optimizer(t);
   checkpoint_close(init);
@@ -260,13 +251,13 @@ static status begin_fresh(trainer *t) {
 static status begin(trainer *t) {
   status s = check_options(&t->o);
   if (s) return s;
-  if (!(t->file = run_path(t->o.out, RUN_CHECKPOINT))) return STATUS_MEMORY;
+  if (!(t->file = run_path(t->o.run.out, RUN_CHECKPOINT))) return STATUS_MEMORY;
   if (!(t->objects = object_set_open(t->o.objects)) || !(t->c = ctx_new())) return last_status();
-  if ((s = run_folder(t->o.out))) return s;
-  if (!t->o.resume && (s = run_not_there(t->file))) return s;
+  if ((s = run_folder(t->o.run.out))) return s;
+  if (!t->o.run.resume && (s = run_not_there(t->file))) return s;
   t->labels = (int)object_kinds(t->objects) + COLOURS - 1;
-  s = t->o.resume ? begin_resumed(t) : begin_fresh(t);
-  return s ? s : caption_batch_new(&t->batch, &t->model, t->labels, t->o.batch);
+  s = t->o.run.resume ? begin_resumed(t) : begin_fresh(t);
+  return s ? s : caption_batch_new(&t->batch, &t->model, t->labels, t->o.run.batch);
 }
 
 static void end(trainer *t) {
@@ -332,7 +323,7 @@ static status learn(trainer *t, train_progress *p) {
   const caption_train_options *o = &t->o;
   params_zero_grads(&t->model.params);
   status s = losses(t, &p->loss, &p->patch_loss);
-  p->rate = schedule_cosine(t->step, o->warmup, o->steps, o->rate, o->rate_final);
+  p->rate = schedule_cosine(t->step, o->run.warmup, o->run.steps, o->run.rate, o->run.rate_final);
   if (!s) s = adamw_step(&t->optimizer, p->rate, &p->grad_norm);
   if (!s) t->step++;
   return s;
@@ -342,21 +333,21 @@ static status train_step(trainer *t, train_progress *p) {
   const caption_train_options *o = &t->o;
   const scene_options scenes = {
       .size = t->model.config.image_size, .pictures = SPLIT_TRAIN, .max_objects = o->max_objects, .augment = true};
-  status s =
-      caption_batch_make(&t->batch, &t->model, t->objects, &scenes, o->seed, (uint64_t)t->step * (uint64_t)o->batch);
+  status s = caption_batch_make(&t->batch, &t->model, t->objects, &scenes, o->run.seed,
+                                (uint64_t)t->step * (uint64_t)o->run.batch);
   return s ? s : learn(t, p);
 }
 
 static void report(trainer *t, const train_progress *last) {
   run_report r;
   const double losses_of[RUN_LOSSES] = {last->loss, last->patch_loss};
-  if (!run_tally_add(&t->sum, losses_of, step_flops(t), t->step, t->o.steps, &r) || !t->o.progress) return;
+  if (!run_tally_add(&t->sum, losses_of, step_flops(t), t->step, t->o.run.steps, &r) || !t->o.progress) return;
   train_progress p = *last;
   p.step = t->step;
-  p.steps = t->o.steps;
+  p.steps = t->o.run.steps;
   p.loss = r.loss[0];
   p.patch_loss = r.loss[1];
-  p.samples_per_second = r.steps_per_second * t->o.batch;
+  p.samples_per_second = r.steps_per_second * t->o.run.batch;
   p.seconds_left = r.seconds_left;
   p.gflops = r.gflops;
   t->o.progress(t->o.user, &p);
@@ -374,16 +365,13 @@ status caption_train(const caption_train_options *options) {
   trainer t = {.o = *options};
   status s = begin(&t);
   t.sum = run_tally_begin(t.step);
-  const run_plan plan = {.step = &t.step,
-                         .steps = t.o.steps,
-                         .stop_after = t.o.stop_after,
-                         .save_every = t.o.save_every,
-                         .stop = t.o.stop,
-                         .file = t.file,
-                         .advance = advance,
-                         .save_checkpoint = save_checkpoint,
-                         .save_model = save_model,
-                         .trainer = &t};
+  run_plan plan = run_plan_of(&t.o.run);
+  plan.step = &t.step;
+  plan.file = t.file;
+  plan.advance = advance;
+  plan.save_checkpoint = save_checkpoint;
+  plan.save_model = save_model;
+  plan.trainer = &t;
   if (!s) s = run_steps(&plan);
   end(&t);
   return s;
@@ -414,7 +402,7 @@ static void fill_batch(trainer *t) {
 status caption_train_bench(int batch, int steps, double *samples_per_second, double *gflops) {
   enum { KINDS = 700 };
   trainer t = {.o = caption_train_defaults(), .labels = KINDS + COLOURS - 1};
-  t.o.batch = batch;
+  t.o.run.batch = batch;
   status s = (t.c = ctx_new()) ? begin_fresh(&t) : last_status();
   if (!s) s = caption_batch_new(&t.batch, &t.model, t.labels, batch);
   if (!s) fill_batch(&t);

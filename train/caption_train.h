@@ -7,9 +7,8 @@
 #ifndef LINNET_TRAIN_CAPTION_TRAIN_H
 #define LINNET_TRAIN_CAPTION_TRAIN_H
 
-#include <signal.h>
-
 #include "fusion/visualrwkv.h"
+#include "train/run.h"
 
 typedef struct {
   int64_t step, steps;     /* optimizer steps done, in all */
@@ -20,26 +19,16 @@ typedef struct {
 } train_progress;
 
 typedef struct {
-  const char *objects;     /* the object pack */
-  const char *out;         /* folder for the two files; made if absent; a fresh run refuses one with a checkpoint */
-  const char *init;        /* warm start from a model or checkpoint (its patch classifier if that fits); NULL = fresh */
-  bool resume;             /* go on from out/checkpoint.safetensors, whose options are taken from the file */
-  int64_t steps;           /* optimizer steps in all */
-  int64_t stop_after;      /* end this run early at that step, leaving a checkpoint (0 = never): for tests and shifts */
-  int batch;               /* scenes a step */
-  double rate, rate_final; /* learning rate after warm-up and at the end of the cosine */
-  int64_t warmup;          /* steps */
-  double weight_decay, clip, beta1, beta2;
+  run_settings run;
+  const char *objects; /* the object pack */
+  const char *init;    /* warm start from a model or checkpoint (its patch classifier if that fits); NULL = fresh */
   double patch_weight; /* of the multi-label loss */
   int max_objects;     /* 1..4 in a scene */
-  uint64_t seed;
-  int64_t save_every; /* steps between checkpoints */
   /* model, unless `init` or `resume` gives it */
   int image_size, patch, image_grid, tower_width, tower_depth, tower_hidden, lm_width, lm_depth, lm_hidden, head_size,
       rank_mix, rank_decay, vocabulary;
   void (*progress)(void *user, const train_progress *p); /* about once a second; NULL = none */
   void *user;
-  const volatile sig_atomic_t *stop; /* set: save a checkpoint and return STATUS_INTERRUPTED */
 } caption_train_options;
 
 caption_train_options caption_train_defaults(void);

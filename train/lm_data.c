@@ -1,54 +1,109 @@
 #include "train/lm_data.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "data/json_lines.h"
 #include "data/subwords.h"
 #include "kernels/file.h"
+#include "train/run.h"
 
 /* --- documents ---------------------------------------------------------------------------------------------------- */
 
 typedef status (*document_fn)(void *user, const char *text, size_t n);
 
-static bool blank(const char *line, size_t n) {
-  for (size_t i = 0; i < n; i++)
-    if (line[i] != ' ' && line[i] != '\t' && line[i] != '\r') return false;
-  return true;
+typedef struct {
+  document_fn each;
+  void *user;
+} listener;
+
+static status tell_line(void *user, const json_t *value, size_t number) {
+  (void)number;
+  const listener *l = user;
+  const json_t *text = json_object_get(value, "text"); /* NULL of what is no object */
+  if (!json_is_string(text)) return fail(STATUS_FORMAT, "no object with a string \"text\"");
+  const size_t n = json_string_length(text);
+  return n ? l->each(l->user, json_string_value(text), n) : STATUS_OK;
 }
 
-static status read_line(const char *path, size_t number, const char *line, size_t n, document_fn each, void *user) {
-  json_error_t wrong;
-  json_t *value = json_loadb(line, n, JSON_ALLOW_NUL | JSON_DECODE_ANY, &wrong);
-  const json_t *text = json_object_get(value, "text"); /* NULL of what is no object */
-  status s;
-  if (!value)
-    s = fail(STATUS_FORMAT, "%s: line %zu is not JSON: %s", path, number, wrong.text);
-  else if (!json_is_string(text))
-    s = fail(STATUS_FORMAT, "%s: line %zu is no object with a string \"text\"", path, number);
-  else
-    s = json_string_length(text) ? each(user, json_string_value(text), json_string_length(text)) : STATUS_OK;
-  json_decref(value);
+static status each_of_file(const char *path, document_fn each, void *user) {
+  const void *text;
+  size_t n;
+  status s = file_map(path, &text, &n);
+  if (s || !n) return s;
+  s = json_lines_are(path, text, n) ? json_lines(path, text, n, tell_line, &(listener){each, user})
+                                    : each(user, text, n);
+  file_unmap(text, n);
   return s;
 }
 
-static status each_document(const char *path, document_fn each, void *user) {
-  const void *data;
-  size_t size, number = 0;
-  status s = file_map(path, &data, &size);
-  if (s) return s;
-  for (const char *line = data, *end = line + size; !s && line < end;) {
-    const char *stop = memchr(line, '\n', (size_t)(end - line));
-    if (!stop) stop = end;
-    const size_t n = (size_t)(stop - line);
-    number++;
-    if (!blank(line, n)) s = read_line(path, number, line, n, each, user);
-    line = stop + 1;
+static bool ends_in(const char *name, const char *end) {
+  const size_t n = strlen(name), m = strlen(end);
+  return n >= m && !strcmp(name + n - m, end);
+}
+
+static const char train_lines[] = "train.jsonl", validation_lines[] = "validation.jsonl";
+static const char validation_text[] = "validation.txt";
+
+static int is_text(const struct dirent *entry) {
+  return ends_in(entry->d_name, ".txt") && strcmp(entry->d_name, validation_text);
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
+
+static status each_text(const char *folder, document_fn each, void *user) {
+  struct dirent **entry;
+  const int n = scandir(folder, &entry, is_text, by_name);
+  if (n < 0) return fail(STATUS_IO, "%s: cannot read this folder: %s", folder, strerror(errno));
+  status s = n ? STATUS_OK : fail(STATUS_IO, "%s: there is neither %s nor a *.txt in this folder", folder, train_lines);
+  for (int i = 0; i < n; i++) {
+    char *file = s ? NULL : run_path(folder, entry[i]->d_name);
+    if (!s) s = file ? each_of_file(file, each, user) : STATUS_MEMORY;
+    free(file);
+    free(entry[i]);
   }
-  file_unmap(data, size);
+  free(entry);
+  return s;
+}
+
+static bool is_folder(const char *path) {
+  struct stat info;
+  return !stat(path, &info) && S_ISDIR(info.st_mode);
+}
+
+/* folder/name, which the caller frees; NULL if there is none. */
+static status file_in(const char *folder, const char *name, char **file) {
+  if (!(*file = run_path(folder, name))) return STATUS_MEMORY;
+  if (access(*file, F_OK)) {
+    free(*file);
+    *file = NULL;
+  }
+  return STATUS_OK;
+}
+
+static status each_document(const char *path, document_fn each, void *user) {
+  if (!is_folder(path)) return each_of_file(path, each, user);
+  char *lines;
+  status s = file_in(path, train_lines, &lines);
+  if (!s) s = lines ? each_of_file(lines, each, user) : each_text(path, each, user);
+  free(lines);
+  return s;
+}
+
+status lm_validation_file(const char *path, char **file) {
+  *file = NULL;
+  if (!is_folder(path)) return STATUS_OK;
+  char *lines;
+  status s = file_in(path, train_lines, &lines);
+  if (!s) s = file_in(path, lines ? validation_lines : validation_text, file);
+  free(lines);
   return s;
 }
 
@@ -150,6 +205,18 @@ void lm_rows_make(lm_rows *r, uint64_t number, int n, int32_t *ids, int32_t *nex
     for (int i = 0; i < r->context; i++, at++) {
       *ids++ = text->ids[at % text->n];
       *next++ = text->ids[(at + 1) % text->n];
+    }
+  }
+}
+
+void lm_streams_make(const lm_text *text, uint64_t seed, uint64_t step, int n, int context, int32_t *ids,
+                     int32_t *next) {
+  const uint64_t size = text->n, first = random_u64(seed, 0, 0) % size;
+  for (uint64_t b = 0; b < (uint64_t)n; b++) {
+    uint64_t at = (first + size / (uint64_t)n * b + step % size * (uint64_t)context) % size;
+    for (int i = 0; i < context; i++) {
+      *ids++ = text->ids[at];
+      *next++ = text->ids[at = (at + 1) % size];
     }
   }
 }

@@ -19,6 +19,20 @@ const recipe recipe_rwkv = {{
     [PARAM_STATE] = {1, true},
 }};
 
+const recipe recipe_clip = {{
+    [PARAM_MATRIX] = {1, true},
+    [PARAM_EMBEDDING] = {1, true},
+    [PARAM_LOW_RANK] = {1, true},
+    [PARAM_MIX] = {1, true},
+    [PARAM_DECAY] = {1, true},
+    [PARAM_BONUS] = {1, true},
+    [PARAM_LOG_BONUS] = {1, true},
+    [PARAM_NORM] = {1, true},
+    [PARAM_BIAS] = {1, true},
+    [PARAM_POSITION] = {1, true},
+    [PARAM_STATE] = {1, true},
+}};
+
 status adamw_new(adamw *o, param_set *set, const adamw_options *options) {
   *o = (adamw){.set = set, .options = *options};
   o->first = mem_zero(set->count, sizeof *o->first);

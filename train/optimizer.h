@@ -15,6 +15,8 @@ typedef struct {
 /* The layerwise groups of every version of RWKV: matrices, embeddings and trained states decay; the recurrence's decay
  * learns at twice the rate, a bonus in the log domain at three times. */
 extern const recipe recipe_rwkv;
+/* One group, all of which decays: RWKV-CLIP's. */
+extern const recipe recipe_clip;
 
 typedef struct {
   double beta1, beta2, eps, weight_decay;

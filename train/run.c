@@ -34,17 +34,31 @@ status run_not_there(const char *path) {
 
 /* --- options ------------------------------------------------------------------------------------------------------ */
 
+status run_settings_check(const run_settings *r) {
+  if (!r->out) return fail(STATUS_ARGUMENT, "training needs an output folder");
+  if (r->steps < 1 || r->batch < 1 || r->batch > 4096 || r->warmup < 0 || r->save_every < 1)
+    return fail(STATUS_ARGUMENT,
+                "steps, batch and save-every must be at least 1, the batch at most 4096; warmup at least 0");
+  if (!(r->rate > 0) || !(r->rate_final >= 0) || !(r->weight_decay >= 0) || !(r->clip >= 0))
+    return fail(STATUS_ARGUMENT, "the learning rate must be above 0; its end, weight decay and clip not below");
+  if (!(r->beta1 >= 0 && r->beta1 < 1 && r->beta2 >= 0 && r->beta2 < 1))
+    return fail(STATUS_ARGUMENT, "beta1 and beta2 must be at least 0 and below 1");
+  return STATUS_OK;
+}
+
 static const char key_step[] = "linnet.train.step";
 
 static void option_text(const void *options, const run_option *row, char *text) {
   const char *field = (const char *)options + row->field;
   if (row->type == RUN_INTEGER) snprintf(text, RUN_OPTION_TEXT, "%d", *(const int *)(const void *)field);
+  if (row->type == RUN_SWITCH) snprintf(text, RUN_OPTION_TEXT, "%d", *(const bool *)(const void *)field);
   if (row->type == RUN_LONG) snprintf(text, RUN_OPTION_TEXT, "%lld", (long long)*(const int64_t *)(const void *)field);
   if (row->type == RUN_NUMBER) snprintf(text, RUN_OPTION_TEXT, "%.17g", *(const double *)(const void *)field);
 }
 
 static status option_parse(void *options, const run_option *row, const checkpoint *file) {
   const char *text = checkpoint_metadata(file, row->name);
+  if (!text && row->later) text = "0";
   if (!text)
     return fail(STATUS_FORMAT, "%s: no '%s' in it: not a training checkpoint", checkpoint_path(file), row->name);
   char *field = (char *)options + row->field, *end;
@@ -55,6 +69,8 @@ static status option_parse(void *options, const run_option *row, const checkpoin
     if (row->type == RUN_LONG) *(int64_t *)(void *)field = value;
     if (row->type == RUN_INTEGER) *(int *)(void *)field = (int)value;
     if (row->type == RUN_INTEGER && (value < INT_MIN || value > INT_MAX)) end = (char *)text;
+    if (row->type == RUN_SWITCH) *(bool *)(void *)field = value != 0;
+    if (row->type == RUN_SWITCH && (value < 0 || value > 1)) end = (char *)text;
   }
   return *end || end == text ? fail(STATUS_FORMAT, "%s: '%s' is '%.30s'", checkpoint_path(file), row->name, text)
                              : STATUS_OK;
@@ -93,6 +109,10 @@ status run_step_read(int64_t *step, int64_t steps, const checkpoint *file) {
 }
 
 /* --- steps -------------------------------------------------------------------------------------------------------- */
+
+run_plan run_plan_of(const run_settings *r) {
+  return (run_plan){.steps = r->steps, .stop_after = r->stop_after, .save_every = r->save_every, .stop = r->stop};
+}
 
 status run_steps(const run_plan *p) {
   status s = STATUS_OK;

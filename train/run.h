@@ -22,13 +22,42 @@ status run_not_there(const char *checkpoint_path);
 typedef struct {
   const char *name; /* the key in metadata */
   size_t field;     /* offset in the struct of options */
-  enum { RUN_INTEGER, RUN_LONG, RUN_NUMBER } type;
+  enum { RUN_INTEGER, RUN_LONG, RUN_NUMBER, RUN_SWITCH } type;
+  bool later; /* files older than the option lack it: 0 */
 } run_option;
 #define RUN_OPTION(options, name, type)                                                                                \
-  { "linnet.train." #name, offsetof(options, name), type }
+  { "linnet.train." #name, offsetof(options, name), type, false }
+#define RUN_LATER_OPTION(options, name, type)                                                                          \
+  { "linnet.train." #name, offsetof(options, name), type, true }
+
+/* What every training has. */
+typedef struct {
+  const char *out;         /* folder for the files; made if absent; a fresh run refuses one with a checkpoint */
+  bool resume;             /* go on from out/checkpoint.safetensors, whose options are taken from the file */
+  int64_t steps;           /* optimizer steps in all */
+  int64_t stop_after;      /* end this run early at that step, leaving a checkpoint (0 = never): for tests and shifts */
+  int batch;               /* rows, or scenes, a step */
+  double rate, rate_final; /* learning rate after warm-up and at the end of the cosine */
+  int64_t warmup;          /* steps */
+  double weight_decay, clip, beta1, beta2;
+  uint64_t seed;
+  int64_t save_every;                /* steps between checkpoints */
+  const volatile sig_atomic_t *stop; /* set: save a checkpoint and return STATUS_INTERRUPTED; NULL = none */
+} run_settings;
+/* STATUS_ARGUMENT with a sentence if one is out of bounds. */
+status run_settings_check(const run_settings *r);
+/* The rows of those that decide a run's course, in a struct that has them as its member `run`. */
+#define RUN_SETTING(options, name, type)                                                                               \
+  { "linnet.train." #name, offsetof(options, run.name), type, false }
+#define RUN_SETTINGS(options)                                                                                          \
+  RUN_SETTING(options, steps, RUN_LONG), RUN_SETTING(options, batch, RUN_INTEGER),                                     \
+      RUN_SETTING(options, rate, RUN_NUMBER), RUN_SETTING(options, rate_final, RUN_NUMBER),                            \
+      RUN_SETTING(options, warmup, RUN_LONG), RUN_SETTING(options, weight_decay, RUN_NUMBER),                          \
+      RUN_SETTING(options, clip, RUN_NUMBER), RUN_SETTING(options, beta1, RUN_NUMBER),                                 \
+      RUN_SETTING(options, beta2, RUN_NUMBER), RUN_SETTING(options, seed, RUN_LONG)
 
 /* The metadata of a file: the options, the step, and what else the caller adds with run_metadata_add. */
-enum { RUN_PAIRS = 24, RUN_OPTION_TEXT = 40 };
+enum { RUN_PAIRS = 32, RUN_OPTION_TEXT = 40 };
 typedef struct {
   char text[RUN_PAIRS][RUN_OPTION_TEXT];
   const char *pair[RUN_PAIRS][2];
@@ -36,7 +65,7 @@ typedef struct {
 } run_metadata;
 void run_metadata_make(run_metadata *m, const void *options, const run_option *rows, int n_rows, int64_t step);
 void run_metadata_add(run_metadata *m, const char *key, const char *text); /* the text must stay */
-/* The options that the file holds, into the struct; STATUS_FORMAT if one is missing or no number. */
+/* The options that the file holds, into the struct; STATUS_FORMAT if one is missing (but a later one) or no number. */
 status run_options_read(void *options, const run_option *rows, int n_rows, const checkpoint *file);
 /* The step at which the file was written, at most `steps`. */
 status run_step_read(int64_t *step, int64_t steps, const checkpoint *file);
@@ -51,6 +80,8 @@ typedef struct {
   status (*save_checkpoint)(void *trainer), (*save_model)(void *trainer);
   void *trainer;
 } run_plan;
+/* A plan with what the settings say of it. */
+run_plan run_plan_of(const run_settings *r);
 /* Steps until the end, saving on the way. A run that was killed after its last step only writes the model. */
 status run_steps(const run_plan *plan);
 

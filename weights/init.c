@@ -20,6 +20,16 @@ void init_normal(init_site *s, float *d, int64_t n) {
   for (int64_t i = 0; i < n; i++) d[i] = s->gain * rng_normal(&s->random);
 }
 
+/* N(0, gain^2 / n) */
+static void normal_over(init_site *s, double over, float *d, int64_t n) {
+  s->gain /= (float)sqrt(over);
+  init_normal(s, d, n);
+}
+
+void init_normal_in(init_site *s, float *d, int64_t n) { normal_over(s, (double)s->dim[s->n_dims - 1], d, n); }
+void init_normal_out(init_site *s, float *d, int64_t n) { normal_over(s, (double)s->dim[0], d, n); }
+void init_residual(init_site *s, float *d, int64_t n) { normal_over(s, 2.0 * (double)s->dim[0] * s->n_layers, d, n); }
+
 void init_fan_in(init_site *s, float *d, int64_t n) {
   double fan = 1;
   for (int i = 1; i < s->n_dims; i++) fan *= (double)s->dim[i];

@@ -240,11 +240,23 @@ status params_load_buffer(const param_set *set, const checkpoint *file, const pa
   return STATUS_OK;
 }
 
+status params_load_extra(const checkpoint *file, const char *name, float *values, size_t n) {
+  const checkpoint_tensor *t = checkpoint_find(file, name);
+  if (!t) return last_status();
+  if (t->n_dims != 1 || (uint64_t)t->dim[0] != n) {
+    char found[CHECKPOINT_SHAPE_TEXT];
+    return fail(STATUS_FORMAT, "%s: tensor %s has shape %s, expected %zu values", checkpoint_path(file), name,
+                checkpoint_shape_text(t->n_dims, t->dim, found), n);
+  }
+  const status s = checkpoint_check_finite(file, t);
+  return s ? s : checkpoint_read_f32(file, t, values);
+}
+
 static bool is_written(const param *p, const params_file *what) {
   return what->training || !(p->spec->flags & PARAM_TRAINING);
 }
 
-/* Declares (put = false) or writes every parameter, then every buffer's. */
+/* Declares (put = false) or writes every parameter, then every buffer's, then what is beside the set. */
 static status each_tensor(const param_set *set, const params_file *what, writer *w, bool put, float *scratch) {
   status s = STATUS_OK;
   for (size_t b = 0; b <= what->n_buffers; b++)
@@ -262,6 +274,11 @@ static status each_tensor(const param_set *set, const params_file *what, writer 
       }
       free(name);
     }
+  for (size_t i = 0; !s && i < what->n_extra; i++) {
+    const param_extra *e = &what->extra[i];
+    s = put ? writer_put_f32(w, e->name, e->values, e->n)
+            : writer_declare(w, e->name, CHECKPOINT_F32, 1, (int64_t[]){(int64_t)e->n});
+  }
   return s;
 }
 

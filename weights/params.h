@@ -115,6 +115,13 @@ typedef struct {
   float *values;
 } param_buffer;
 
+/* A tensor of one dimension beside the set's, as f32. */
+typedef struct {
+  const char *name;
+  const float *values;
+  size_t n;
+} param_extra;
+
 /* What to write. */
 typedef struct {
   checkpoint_dtype type;
@@ -123,6 +130,8 @@ typedef struct {
   const char *const (*metadata)[2]; /* key, value */
   size_t n_buffers;
   const param_buffer *buffers;
+  size_t n_extra;
+  const param_extra *extra;
 } params_file;
 
 /* Writes a set into a .safetensors or .gguf file, whole or not at all (writer.h). Values that the type would make
@@ -130,6 +139,8 @@ typedef struct {
 status params_save(const param_set *set, const char *path, const params_file *what);
 /* Reads a further buffer back; every parameter must be there. */
 status params_load_buffer(const param_set *set, const checkpoint *file, const param_buffer *buffer);
+/* The same of n values that were written as a param_extra. */
+status params_load_extra(const checkpoint *file, const char *name, float *values, size_t n);
 
 /* --- configs from files ------------------------------------------------------------------------------------------- */
 /* The shape of tensor prefix+name, which must have n_dims dimensions, each at least 1 and below 2^31. */
@@ -143,6 +154,9 @@ void init_constant(init_site *s, float *d, int64_t n); /* gain */
 void init_uniform(init_site *s, float *d, int64_t n);  /* U(-gain, gain) */
 void init_normal(init_site *s, float *d, int64_t n);   /* N(0, gain^2) */
 void init_fan_in(init_site *s, float *d, int64_t n);   /* U(-1/sqrt(f), 1/sqrt(f)), f = product of dims but the first */
+void init_normal_in(init_site *s, float *d, int64_t n);       /* N(0, gain^2 / last dimension) */
+void init_normal_out(init_site *s, float *d, int64_t n);      /* N(0, gain^2 / first dimension) */
+void init_residual(init_site *s, float *d, int64_t n);        /* N(0, gain^2 / (first dimension * 2 * layers)) */
 void init_orthogonal(init_site *s, float *d, int64_t n);      /* semi-orthogonal [out,in] times gain */
 void init_orthogonal_tall(init_site *s, float *d, int64_t n); /* and times sqrt(out/in) where out > in */
 void init_maa(init_site *s, float *d, int64_t n);             /* 1 - (c/C)^(gain b) */

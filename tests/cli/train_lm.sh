@@ -25,8 +25,10 @@ run 2 help train lm more
 
 run 1 train lm --data "$work/none" --out "$work/x"
 says err "none"
-run 1 train lm --data "$LINNET_MODEL" --out "$work/x"
-says err "line 1"
+mkdir "$work/nothing"
+run 1 train lm --data "$work/nothing" --out "$work/x"
+says err "train.jsonl"
+says err "*.txt"
 echo '{"text": 1}' >"$work/bad.jsonl"
 run 1 train lm --data "$work/bad.jsonl" --out "$work/x"
 says err "bad.jsonl: line 1"
@@ -60,6 +62,45 @@ for version in 4 5 7; do
   run 0 inspect "$work/v$version/lm.gguf"
   says out "version      $version"
 done
+
+# plain texts: a file of any bytes, and a folder of files
+head -c 3000 "$LINNET_MODEL" >"$work/bytes"
+run 0 train lm "${small[@]}" --data "$work/bytes" --out "$work/bytes-out" --steps 1
+mkdir "$work/plain"
+printf 'One document.\n' >"$work/plain/a.txt"
+printf 'Another one.\n' >"$work/plain/b.txt"
+cp "$work/plain/a.txt" "$work/plain/validation.txt"
+run 0 train lm "${small[@]}" --data "$work/plain" --out "$work/plain-out" --steps 1
+says err "validation loss"
+
+# states that are carried on, and what a frozen model learns; each run in two parts
+again() { # folder, file for use, options
+  local folder=$1 file=$2
+  shift 2
+  run 0 train lm "${small[@]}" --out "$work/$folder" --steps 4 "$@"
+  run 0 train lm "${small[@]}" --out "$work/$folder-parts" --steps 4 --stop-after 2 "$@"
+  run 0 train lm --data "$work/text" --out "$work/$folder-parts" --resume --quiet
+  checks=$((checks + 1))
+  cmp -s "$work/$folder/$file" "$work/$folder-parts/$file" || problem "$*: going on gives something else"
+}
+again carried lm.gguf --carry
+again states states.gguf --init "$work/whole/lm.gguf" --train states
+run 0 inspect "$work/states/states.gguf"
+says out "state tuning"
+run 0 generate -m "$work/whole/lm.gguf" --states "$work/states/states.gguf" -p a -n 8
+run 1 generate -m "$work/whole/lm.gguf" --states "$work/v4/lm.gguf" -p a -n 8
+says err "v4/lm.gguf"
+again lora lora.safetensors --init "$work/whole/lm.gguf" --train lora --rank 2 --alpha 3
+run 0 inspect "$work/lora/lm.gguf"
+says out "version      6"
+run 2 train lm --out "$work/x" --train head
+says err "states, lora"
+run 1 train lm "${small[@]}" --out "$work/x" --train lora
+says err "--init"
+run 1 train lm "${small[@]}" --out "$work/x" --rank 4
+run 1 train lm "${small[@]}" --out "$work/x" --init "$work/whole/lm.gguf" --train states --carry
+run 1 train lm "${small[@]}" --out "$work/x" --init "$work/v4/lm.gguf" --train states
+says err "RWKV-4"
 
 # a signal: exit code 130, and the checkpoint is there to go on from
 "$linnet" train lm "${small[@]}" --out "$work/stopped" --steps 100000000 >"$work/out" 2>"$work/err" &

@@ -24,20 +24,20 @@
 static caption_train_options small_options(const char *objects, const char *out) {
   caption_train_options o = caption_train_defaults();
   o.objects = objects;
-  o.out = out;
-  o.steps = 6;
-  o.batch = 3;
-  o.rate = 4e-3; /* nothing of what a checkpoint must keep is as by default */
-  o.rate_final = 1e-3;
-  o.warmup = 2;
-  o.weight_decay = 0.1;
-  o.clip = 0.5;
-  o.beta1 = 0.8;
-  o.beta2 = 0.95;
+  o.run.out = out;
+  o.run.steps = 6;
+  o.run.batch = 3;
+  o.run.rate = 4e-3; /* nothing of what a checkpoint must keep is as by default */
+  o.run.rate_final = 1e-3;
+  o.run.warmup = 2;
+  o.run.weight_decay = 0.1;
+  o.run.clip = 0.5;
+  o.run.beta1 = 0.8;
+  o.run.beta2 = 0.95;
   o.patch_weight = 0.3;
   o.max_objects = 2;
-  o.seed = 5;
-  o.save_every = 1000;
+  o.run.seed = 5;
+  o.run.save_every = 1000;
   o.image_size = 16;
   o.patch = 8;
   o.image_grid = 2;
@@ -76,8 +76,8 @@ static void place_free(place *p) { /* scratch_teardown does not enter folders */
 /* A fresh run makes room for itself: it would refuse a folder with a run in it (test_a_run_is_not_overwritten). */
 static void train(const caption_train_options *o, status expected) {
   char old[4096];
-  snprintf(old, sizeof old, "%s/checkpoint.safetensors", o->out ? o->out : "");
-  if (!o->resume) unlink(old);
+  snprintf(old, sizeof old, "%s/checkpoint.safetensors", o->run.out ? o->run.out : "");
+  if (!o->run.resume) unlink(old);
   status s = caption_train(o);
   if (s != expected) fail_msg("training ended with %d instead of %d: %s", s, expected, last_error());
 }
@@ -103,7 +103,7 @@ static int64_t step_of(const char *path) {
 static void test_a_run_is_not_overwritten(void **state) {
   place p = place_new(state, "kept");
   caption_train_options o = small_options(p.pack, p.out);
-  o.steps = 2;
+  o.run.steps = 2;
   train(&o, STATUS_OK);
   assert_int_equal(caption_train(&o), STATUS_ARGUMENT);
   assert_non_null(strstr(last_error(), p.checkpoint));
@@ -120,14 +120,14 @@ static void test_loss_falls(void **state) {
   train_progress first = {0}, last = {0};
   caption_train_options o = small_options(p.pack, p.out);
   o.progress = keep_progress;
-  o.steps = 1;
+  o.run.steps = 1;
   o.user = &first;
   train(&o, STATUS_OK);
   assert_int_equal(first.step, 1);
   assert_true(first.loss > 4 && first.loss < 7); /* about the logarithm of the number of tokens */
-  o.steps = 60;
-  o.batch = 6;
-  o.rate = 1e-2;
+  o.run.steps = 60;
+  o.run.batch = 6;
+  o.run.rate = 1e-2;
   o.user = &last;
   train(&o, STATUS_OK);
   assert_int_equal(last.step, 60);
@@ -159,16 +159,16 @@ static void test_scenes_go_on(void **state) {
   train_progress one = {0}, two = {0};
   caption_train_options o = small_options(p.pack, p.out);
   o.progress = keep_progress;
-  o.rate = o.rate_final = 1e-12;
-  o.steps = 1;
+  o.run.rate = o.run.rate_final = 1e-12;
+  o.run.steps = 1;
   o.user = &one;
   train(&o, STATUS_OK);
-  o.steps = 2;
+  o.run.steps = 2;
   o.user = &two;
   train(&o, STATUS_OK);
   assert_true(fabs(two.patch_loss - one.patch_loss) > 1e-3);
-  o.batch = 6; /* the scenes of two steps at once; all weigh the same in the patches' loss */
-  o.steps = 1;
+  o.run.batch = 6; /* the scenes of two steps at once; all weigh the same in the patches' loss */
+  o.run.steps = 1;
   o.user = &one;
   train(&o, STATUS_OK);
   assert_true(fabs(two.patch_loss - one.patch_loss) < 1e-5 * one.patch_loss);
@@ -181,18 +181,18 @@ static void test_interrupted_is_uninterrupted(void **state) {
   place a = place_new(state, "a"), b = place_new(state, "b");
   caption_train_options whole = small_options(a.pack, a.out), part = small_options(b.pack, b.out);
   train(&whole, STATUS_OK);
-  part.stop_after = 2;
+  part.run.stop_after = 2;
   train(&part, STATUS_OK);
   assert_int_equal(step_of(b.checkpoint), 2);
   assert_int_equal(access(b.model, F_OK), 0);
   caption_train_options rest = caption_train_defaults(); /* all that matters comes from the file */
   rest.objects = b.pack;
-  rest.out = b.out;
-  rest.resume = true;
-  rest.stop_after = 4;
+  rest.run.out = b.out;
+  rest.run.resume = true;
+  rest.run.stop_after = 4;
   train(&rest, STATUS_OK);
   assert_int_equal(step_of(b.checkpoint), 4);
-  rest.stop_after = 0;
+  rest.run.stop_after = 0;
   train(&rest, STATUS_OK);
   assert_int_equal(step_of(b.checkpoint), 6);
   check_same_file(a.checkpoint, b.checkpoint);
@@ -202,8 +202,8 @@ static void test_interrupted_is_uninterrupted(void **state) {
   train(&rest, STATUS_OK); /* nothing is left to learn */
   check_same_file(a.checkpoint, b.checkpoint);
   check_same_file(a.model, b.model);
-  part.stop_after = 0;
-  part.seed = 6;
+  part.run.stop_after = 0;
+  part.run.seed = 6;
   train(&part, STATUS_OK); /* another seed is another run */
   size_t n, m;
   char *x = scratch_read(a.model, &n), *y = scratch_read(b.model, &m);
@@ -217,13 +217,13 @@ static void test_stop_flag(void **state) {
   caption_train_options whole = small_options(a.pack, a.out), part = small_options(b.pack, b.out);
   train(&whole, STATUS_OK);
   volatile sig_atomic_t stop = 1;
-  part.stop = &stop;
+  part.run.stop = &stop;
   train(&part, STATUS_INTERRUPTED);
   assert_non_null(strstr(last_error(), "step 1"));
   assert_non_null(strstr(last_error(), b.checkpoint));
   assert_int_equal(step_of(b.checkpoint), 1);
   stop = 0;
-  part.resume = true;
+  part.run.resume = true;
   train(&part, STATUS_OK);
   check_same_file(a.checkpoint, b.checkpoint);
   place_free(&a), place_free(&b);
@@ -233,8 +233,8 @@ enum { MANY = 1000000 };
 
 static caption_train_options endless(const char *pack, const char *out) {
   caption_train_options o = small_options(pack, out);
-  o.steps = MANY;
-  o.save_every = 1;
+  o.run.steps = MANY;
+  o.run.save_every = 1;
   return o;
 }
 
@@ -256,9 +256,9 @@ static void test_killed_run_goes_on(void **state) {
   int64_t step = step_of(b.checkpoint);
   assert_true(step >= 2);
   caption_train_options rest = endless(b.pack, b.out), whole = endless(a.pack, a.out);
-  rest.resume = true;
-  rest.stop_after = whole.stop_after = step + 2;
-  whole.save_every = MANY;
+  rest.run.resume = true;
+  rest.run.stop_after = whole.run.stop_after = step + 2;
+  whole.run.save_every = MANY;
   train(&rest, STATUS_OK);
   train(&whole, STATUS_OK);
   check_same_file(a.checkpoint, b.checkpoint);
@@ -280,10 +280,10 @@ static void test_init(void **state) {
   assert_int_equal(visualrwkv_save(&m, given, &(params_file){.type = CHECKPOINT_F32}), STATUS_OK);
   caption_train_options o = small_options(a.pack, a.out);
   o.init = given;
-  o.steps = 1;
-  o.warmup = 0;
-  o.rate = 1e-7;
-  o.rate_final = 0;
+  o.run.steps = 1;
+  o.run.warmup = 0;
+  o.run.rate = 1e-7;
+  o.run.rate_final = 0;
   train(&o, STATUS_OK);
   visualrwkv *got = visualrwkv_open(a.model);
   if (!got) fail_msg("%s", last_error());
@@ -307,14 +307,14 @@ static void test_init(void **state) {
   tiny_pack_write(small_pack, 2);
   o.init = a.checkpoint;
   o.objects = small_pack;
-  o.out = b.out;
+  o.run.out = b.out;
   train(&o, STATUS_OK);
   checkpoint *file = checkpoint_open(b.checkpoint);
   int64_t dim[2];
   assert_int_equal(checkpoint_shape(file, "", "patch_labels.weight", 2, dim), STATUS_OK);
   assert_int_equal(dim[0], 2 + COLOURS - 1);
   checkpoint_close(file);
-  o.resume = true; /* but a resumed run needs the pack it began with */
+  o.run.resume = true; /* but a resumed run needs the pack it began with */
   o.objects = a.pack;
   train(&o, STATUS_FORMAT);
   assert_non_null(strstr(last_error(), "patch_labels.weight"));
@@ -334,23 +334,23 @@ static void test_bad_options(void **state) {
     assert_int_equal(caption_train(&o), STATUS_ARGUMENT);                                                              \
     assert_true(access(p.out, F_OK) != 0); /* nothing was made */                                                      \
   } while (0)
-  TRY(steps = 0);
-  TRY(batch = 0);
-  TRY(batch = 5000);
-  TRY(save_every = 0);
-  TRY(warmup = -1);
-  TRY(rate = 0);
-  TRY(rate = (double)NAN);
-  TRY(rate_final = -1);
-  TRY(weight_decay = -1);
-  TRY(clip = (double)NAN);
+  TRY(run.steps = 0);
+  TRY(run.batch = 0);
+  TRY(run.batch = 5000);
+  TRY(run.save_every = 0);
+  TRY(run.warmup = -1);
+  TRY(run.rate = 0);
+  TRY(run.rate = (double)NAN);
+  TRY(run.rate_final = -1);
+  TRY(run.weight_decay = -1);
+  TRY(run.clip = (double)NAN);
   TRY(patch_weight = -0.1);
-  TRY(beta1 = 1);
-  TRY(beta2 = -0.1);
+  TRY(run.beta1 = 1);
+  TRY(run.beta2 = -0.1);
   TRY(max_objects = 0);
   TRY(max_objects = 5);
   TRY(objects = NULL);
-  TRY(out = NULL);
+  TRY(run.out = NULL);
 #undef TRY
   caption_train_options o = good;
   o.head_size = 5; /* sizes of the model are looked at when it is made */
@@ -371,20 +371,20 @@ static void test_bad_files(void **state) {
   place p = place_new(state, "a");
   caption_train_options o = small_options(p.pack, p.out);
   char *under_a_file = scratch_path(state, "pack/out");
-  o.out = under_a_file;
+  o.run.out = under_a_file;
   train(&o, STATUS_IO);
   assert_non_null(strstr(last_error(), under_a_file));
-  o.out = p.pack; /* a file, not a folder: said before any work */
+  o.run.out = p.pack; /* a file, not a folder: said before any work */
   train(&o, STATUS_IO);
   assert_non_null(strstr(last_error(), p.pack));
-  o.out = "";
+  o.run.out = "";
   train(&o, STATUS_IO);
   o = small_options(under_a_file, p.out);
   train(&o, STATUS_IO);
   o = small_options(p.pack, p.out);
-  o.resume = true;
+  o.run.resume = true;
   train(&o, STATUS_IO); /* nothing to go on from */
-  o.resume = false;
+  o.run.resume = false;
   o.init = p.pack;
   train(&o, STATUS_FORMAT);
   assert_non_null(strstr(last_error(), p.pack));
@@ -427,9 +427,9 @@ static void test_damaged_checkpoints(void **state) {
   };
   place p = place_new(state, "a");
   caption_train_options o = small_options(p.pack, p.out);
-  o.stop_after = 2;
+  o.run.stop_after = 2;
   train(&o, STATUS_OK);
-  o.resume = true;
+  o.run.resume = true;
   size_t n;
   char *good = scratch_read(p.checkpoint, &n);
   for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
@@ -439,7 +439,7 @@ static void test_damaged_checkpoints(void **state) {
     assert_non_null(strstr(last_error(), p.checkpoint));
     scratch_write(p.checkpoint, good, n);
   }
-  o.stop_after = 3;
+  o.run.stop_after = 3;
   train(&o, STATUS_OK);
   free(good);
   place_free(&p);

@@ -181,7 +181,12 @@ static status make_set(param_set *set, model *m) {
 static status run_params_save(const job *j, uint64_t *result) {
   (void)result;
   static const char *const metadata[][2] = {{"format", "pt"}, {"step", "12"}};
-  const params_file what = {CHECKPOINT_BF16, true, 2, metadata, 1, j->moments};
+  const params_file what = {.type = CHECKPOINT_BF16,
+                            .training = true,
+                            .n_metadata = 2,
+                            .metadata = metadata,
+                            .n_buffers = 1,
+                            .buffers = j->moments};
   return params_save(j->set, j->out, &what);
 }
 

@@ -203,6 +203,46 @@ static void reading(ctx *c, const tiny_rwkv *m) {
 }
 static void test_reading(void **state) { (void)state, for_each_form(reading); }
 
+/* Heads of the official size over long texts of unequal lengths: token by token, in chunks, and all at once. */
+static void long_texts(const rwkv_config *k, uint64_t seed) {
+  enum { B = 2, T = 1000, V = TINY_RWKV_VOCABULARY };
+  const int32_t lengths[B] = {T, 777};
+  static const int64_t chunks[] = {1, 100, RWKV_CHUNK};
+  tiny_rwkv m;
+  tiny_rwkv_new(&m, k, seed);
+  ctx *c = tiny_context();
+  tensor *ids = tiny_ids(c, B, T, seed);
+  rwkv_state whole, kept;
+  assert_int_equal(rwkv_state_new(&whole, k, B), STATUS_OK);
+  tensor *x = rwkv_forward(c, &m.lm, rwkv_embed(c, &m.lm, ids), &(rwkv_input){.state = &whole, .lengths = lengths});
+  tensor *want = rwkv_logits(c, &m.lm, rwkv_last(c, x, lengths));
+  assert_non_null(want);
+  for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
+    float got[B * V];
+    assert_int_equal(rwkv_state_new(&kept, k, B), STATUS_OK);
+    assert_int_equal(rwkv_read(c, &m.lm, i32(ids), T, lengths, chunks[i], &kept, got), STATUS_OK);
+    tiny_same("logits", got, f32(want), B * V, 1e-5);
+    tiny_same("state", kept.memory, whole.memory, rwkv_state_size(&whole), 1e-5);
+    rwkv_state_free(&kept);
+  }
+  rwkv_state_free(&whole);
+  ctx_free(c);
+  tiny_rwkv_free(&m);
+}
+
+static void test_long_texts(void **state) {
+  (void)state;
+  static const int forms[] = {0, TINY_RWKV_5 + 2, TINY_RWKV_6, TINY_RWKV_7};
+  for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+    rwkv_config k = tiny_rwkv_forms[forms[i]].config;
+    print_message("  version %s\n", tiny_rwkv_forms[forms[i]].name);
+    k.n_layer = 2;
+    k.n_embd = k.dim_att = 128;
+    if (k.version > 4) k.head_size = 64;
+    long_texts(&k, 60 + i);
+  }
+}
+
 static void test_what_cannot_be_read(void **state) {
   (void)state;
   tiny_rwkv m;
@@ -290,15 +330,20 @@ static const int32_t lengths_of_rows[ROWS] = {LENGTH, 4};
 typedef struct {
   const rwkv *lm;
   tensor *ids;
+  const rwkv_state *start; /* NULL = none */
   const scan_order *order[4];
   int32_t target[POSITIONS];
   float weight[POSITIONS];
 } problem;
 
 static tensor *logits_of(ctx *c, const problem *p) {
-  const rwkv_input in = {.lengths = lengths_of_rows, .order = p->order};
+  rwkv_state state = {0};
+  if (p->start) assert_int_equal(rwkv_state_clone(&state, p->start), STATUS_OK);
+  const rwkv_input in = {.lengths = lengths_of_rows, .order = p->order, .state = p->start ? &state : NULL};
   tensor *y = rwkv_logits(c, p->lm, rwkv_forward(c, p->lm, rwkv_embed(c, p->lm, p->ids), &in));
   assert_non_null(y);
+  if (p->start) memset(state.memory, 255, rwkv_state_size(&state) * sizeof(float)); /* backward needs it no more */
+  rwkv_state_free(&state);
   return y;
 }
 
@@ -344,10 +389,11 @@ static void problem_of(ctx *c, const rwkv *lm, problem *p) {
 
 /* For every parameter: a direction that is half its gradient's, half random. Its slope must be what the gradient says,
  * within 2 % and the rounding of the loss (about 1e-7, divided by the step). */
-static void gradients(ctx *c, const tiny_rwkv *m) {
+static void gradients_from(ctx *c, const tiny_rwkv *m, const rwkv_state *start) {
   param_set set = m->set; /* its gradients are ours */
   problem p;
   problem_of(c, &m->lm, &p);
+  p.start = start;
   assert_int_equal(params_want_grads(&set, true), STATUS_OK);
   c->recording = true;
   tensor *loss = cross_entropy(c, logits_of(c, &p), p.target, p.weight, 0);
@@ -384,7 +430,50 @@ static void gradients(ctx *c, const tiny_rwkv *m) {
   assert_true(resolved > set.n * 3 / 4); /* most were not lost in rounding */
   guarded_free(grads);
 }
+static void gradients(ctx *c, const tiny_rwkv *m) { gradients_from(c, m, NULL); }
 static void test_gradients(void **state) { (void)state, for_each_form(gradients); }
+
+/* Trained initial states, which all rows share, among the parameters. */
+static void test_gradients_of_starts(void **state) {
+  (void)state;
+  for (int i = 0; i < TINY_RWKV_FORMS; i++) {
+    rwkv_config k = tiny_rwkv_forms[i].config;
+    if (k.version == 4) continue; /* has none */
+    k.parts |= RWKV_START;
+    print_message("  version %s\n", tiny_rwkv_forms[i].name);
+    tiny_rwkv m;
+    tiny_rwkv_new(&m, &k, 50);
+    ctx *c = tiny_context();
+    gradients(c, &m);
+    ctx_free(c);
+    tiny_rwkv_free(&m);
+  }
+}
+
+/* Sequences that go on: where they come from is a constant, also to the differences. The state is the same as after a
+ * pass that does not record. */
+static void gradients_going_on(ctx *c, const tiny_rwkv *m) {
+  rwkv_state start, after, recorded;
+  assert_int_equal(rwkv_state_new(&start, &m->lm.config, ROWS), STATUS_OK);
+  assert_non_null(rwkv_forward(c, &m->lm, tiny_rows(c, ROWS, 5, WIDTH, 14), &(rwkv_input){.state = &start}));
+  gradients_from(c, m, &start);
+  assert_int_equal(rwkv_state_clone(&after, &start), STATUS_OK);
+  assert_int_equal(rwkv_state_clone(&recorded, &start), STATUS_OK);
+  param_set set = m->set;
+  tensor *x = tiny_rows(c, ROWS, LENGTH, WIDTH, 15);
+  tensor *y = rwkv_forward(c, &m->lm, x, &(rwkv_input){.state = &after, .lengths = lengths_of_rows});
+  assert_int_equal(params_want_grads(&set, true), STATUS_OK);
+  c->recording = true;
+  tensor *z = rwkv_forward(c, &m->lm, x, &(rwkv_input){.state = &recorded, .lengths = lengths_of_rows});
+  c->recording = false;
+  assert_true(y && z);
+  tiny_same("recorded", f32(z), f32(y), ROWS * LENGTH * WIDTH, 1e-6);
+  tiny_same("state", recorded.memory, after.memory, rwkv_state_size(&after), 1e-6);
+  assert_memory_equal(recorded.tokens, after.tokens, ROWS * sizeof *after.tokens);
+  assert_int_equal(params_want_grads(&set, false), STATUS_OK);
+  rwkv_state_free(&start), rwkv_state_free(&after), rwkv_state_free(&recorded);
+}
+static void test_gradients_going_on(void **state) { (void)state, for_each_form(gradients_going_on); }
 
 /* --- configs ------------------------------------------------------------------------------------------------------ */
 
@@ -524,10 +613,13 @@ int main(void) {
       cmocka_unit_test(test_sequences_in_pieces),
       cmocka_unit_test(test_unequal_lengths),
       cmocka_unit_test(test_reading),
+      cmocka_unit_test(test_long_texts),
       cmocka_unit_test(test_what_cannot_be_read),
       cmocka_unit_test(test_observer),
       cmocka_unit_test(test_memory_does_not_grow_with_depth),
       cmocka_unit_test(test_gradients),
+      cmocka_unit_test(test_gradients_of_starts),
+      cmocka_unit_test(test_gradients_going_on),
       cmocka_unit_test(test_config_check),
       cmocka_unit_test_setup_teardown(test_config_of_a_file, scratch_setup, scratch_teardown),
       cmocka_unit_test(test_initial_values),
