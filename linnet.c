@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "data/image.h"
 #include "fusion/caption.h"
@@ -14,6 +15,7 @@
 #include "kernels/base.h"
 #include "kernels/blas.h"
 #include "kernels/cpu/cpu.h"
+#include "lm/chat.h"
 
 _Static_assert((int)LINNET_OK == (int)STATUS_OK, "status values");
 _Static_assert((int)LINNET_ERROR_ARGUMENT == (int)STATUS_ARGUMENT, "status values");
@@ -49,6 +51,13 @@ static int threads_count(void) {
   if (told) wanted = strtol(told, NULL, 10); /* "4,2": nested levels follow */
   if (wanted <= 0) wanted = omp_get_num_procs();
   return wanted < MOST ? (int)wanted : MOST;
+}
+
+/* Every call that computes begins with it and ends by setting what it returned. */
+static int threads_begin(void) {
+  const int before = omp_get_max_threads();
+  omp_set_num_threads(threads_count());
+  return before;
 }
 
 void linnet_set_threads(int threads) {
@@ -135,8 +144,7 @@ static linnet_captions *caption_image(const linnet_model *model, const image *im
   if (!found) return NULL;
   found->count = o->count;
   found->list = mem_zero((size_t)o->count, sizeof *found->list);
-  const int before = omp_get_max_threads();
-  omp_set_num_threads(threads_count());
+  const int before = threads_begin();
   status s = found->list ? compute(model->network, im, o, found->list) : STATUS_MEMORY;
   omp_set_num_threads(before);
   if (!s) return found;
@@ -198,4 +206,215 @@ void linnet_captions_free(linnet_captions *found) {
   captions_free(found->list, (size_t)found->count);
   free(found->list);
   free(found);
+}
+
+/* --- text --------------------------------------------------------------------------------------------------------- */
+
+struct linnet_text_model {
+  text_model *model;
+};
+
+struct linnet_text {
+  generation g;
+  ctx *c;
+  char *said; /* terminated once anything is in it */
+  size_t n, room;
+  bool short_of_memory;
+  linnet_token_callback on_token; /* of the call that is under way, until it asks for the end */
+  void *user;
+  generate_result result;
+};
+
+_Static_assert((int)LINNET_ENDED_BY_LENGTH == (int)GENERATE_LENGTH, "ends");
+_Static_assert((int)LINNET_ENDED_BY_MODEL == (int)GENERATE_END, "ends");
+_Static_assert((int)LINNET_ENDED_BY_STOP == (int)GENERATE_STOP, "ends");
+_Static_assert((int)LINNET_ENDED_BY_CALLBACK == (int)GENERATE_INTERRUPTED, "ends");
+
+linnet_text_model *linnet_text_open(const char *path, const char *vocabulary) {
+  if (!path) return fail_null(STATUS_ARGUMENT, "linnet_text_open: there is no path");
+  text_model *inner = text_model_open(path, vocabulary);
+  linnet_text_model *model = inner ? mem_zero(1, sizeof *model) : NULL;
+  if (model)
+    model->model = inner;
+  else
+    text_model_close(inner);
+  return model;
+}
+
+linnet_status linnet_text_start(linnet_text_model *model, const char *states) {
+  if (!model || !states) return (linnet_status)fail(STATUS_ARGUMENT, "linnet_text_start: there is no model or no file");
+  return (linnet_status)text_model_start(model->model, states);
+}
+
+void linnet_text_close(linnet_text_model *model) {
+  if (!model) return;
+  text_model_close(model->model);
+  free(model);
+}
+
+/* `from` NULL: a text of which there is nothing yet. */
+static linnet_text *text_new(const text_model *model, const generation *from) {
+  linnet_text *text = mem_zero(1, sizeof *text);
+  if (!text) return NULL;
+  text->c = ctx_new();
+  status s = last_status();
+  if (text->c) s = from ? generation_fork(&text->g, from) : generation_new(&text->g, text->c, model);
+  if (text->c && !s) {
+    text->g.c = text->c;
+    return text;
+  }
+  ctx_free(text->c);
+  free(text);
+  return NULL;
+}
+
+linnet_text *linnet_text_new(const linnet_text_model *model) {
+  if (!model) return fail_null(STATUS_ARGUMENT, "linnet_text_new: there is no model");
+  return text_new(model->model, NULL);
+}
+
+linnet_text *linnet_text_fork(const linnet_text *text) {
+  if (!text) return fail_null(STATUS_ARGUMENT, "linnet_text_fork: there is no text");
+  return text_new(NULL, &text->g);
+}
+
+void linnet_text_free(linnet_text *text) {
+  if (!text) return;
+  generation_free(&text->g);
+  ctx_free(text->c);
+  free(text->said);
+  free(text);
+}
+
+linnet_status linnet_text_save(linnet_text *text, const char *path) {
+  if (!text || !path) return (linnet_status)fail(STATUS_ARGUMENT, "linnet_text_save: there is no text or no path");
+  const int before = threads_begin();
+  const status s = generation_save(&text->g, path);
+  omp_set_num_threads(before);
+  return (linnet_status)s;
+}
+
+linnet_status linnet_text_load(linnet_text *text, const char *path) {
+  if (!text || !path) return (linnet_status)fail(STATUS_ARGUMENT, "linnet_text_load: there is no text or no path");
+  return (linnet_status)generation_load(&text->g, path);
+}
+
+/* What a turn or a prompt is read by. */
+typedef status (*reader)(generation *g, const char *bytes, size_t n, size_t *tokens);
+
+static status read_with(reader read, linnet_text *text, const char *bytes, size_t n, const char *caller) {
+  if (!text || (!bytes && n)) return fail(STATUS_ARGUMENT, "%s: there is no text or nothing to read", caller);
+  size_t tokens;
+  const int before = threads_begin();
+  const status s = read(&text->g, bytes ? bytes : "", n, &tokens);
+  omp_set_num_threads(before);
+  return s;
+}
+
+linnet_status linnet_text_read(linnet_text *text, const char *bytes, size_t n) {
+  return (linnet_status)read_with(generation_read_text, text, bytes, n, "linnet_text_read");
+}
+
+static linnet_text_options text_options(generation_draw draw) {
+  return (linnet_text_options){.max_tokens = 256,
+                               .temperature = draw.sample.temperature,
+                               .top_p = draw.sample.top_p,
+                               .top_k = draw.sample.top_k,
+                               .min_p = draw.sample.min_p,
+                               .presence_penalty = draw.penalty.presence,
+                               .frequency_penalty = draw.penalty.frequency,
+                               .penalty_decay = draw.penalty.decay};
+}
+
+linnet_text_options linnet_text_defaults(void) { return text_options(generation_draw_defaults()); }
+linnet_text_options linnet_chat_defaults(void) { return text_options(chat_draw_defaults()); }
+
+static status check_text_options(const linnet_text_options *o) {
+  if (!(o->temperature >= 0) || isinf(o->temperature))
+    return fail(STATUS_ARGUMENT, "the temperature must be 0 or more, not %g", (double)o->temperature);
+  if (!(o->top_p > 0)) return fail(STATUS_ARGUMENT, "top_p must be more than 0, not %g", (double)o->top_p);
+  if (o->top_k < 0) return fail(STATUS_ARGUMENT, "top_k must be 0 or more, not %d", o->top_k);
+  if (!(o->min_p >= 0 && o->min_p <= 1))
+    return fail(STATUS_ARGUMENT, "min_p must be between 0 and 1, not %g", (double)o->min_p);
+  if (!isfinite(o->presence_penalty) || !isfinite(o->frequency_penalty))
+    return fail(STATUS_ARGUMENT, "a penalty must be a number");
+  if (!(o->penalty_decay >= 0 && o->penalty_decay <= 1))
+    return fail(STATUS_ARGUMENT, "the penalties' decay must be between 0 and 1, not %g", (double)o->penalty_decay);
+  if (o->stops < 0 || (o->stops && !o->stop))
+    return fail(STATUS_ARGUMENT, "there are no stop texts, or fewer than none");
+  for (int i = 0; i < o->stops; i++)
+    if (!o->stop[i] || !*o->stop[i]) return fail(STATUS_ARGUMENT, "stop text %d is empty", i);
+  return STATUS_OK;
+}
+
+/* Keeps what is said and hands it on. */
+static bool say(void *user, const char *bytes, size_t n) {
+  linnet_text *text = user;
+  if (n >= text->room - text->n) {
+    const size_t room = 2 * (text->n + n + 1);
+    char *more = mem_grow(text->said, room, 1);
+    if (!more) return !(text->short_of_memory = true);
+    text->said = more;
+    text->room = room;
+  }
+  memcpy(text->said + text->n, bytes, n);
+  text->n += n;
+  text->said[text->n] = 0;
+  if (!text->on_token || text->on_token(text->user, bytes, n)) return true;
+  text->on_token = NULL; /* what is left of a character still comes */
+  return false;
+}
+
+typedef status (*speaker)(generation *g, const generate_options *options, generate_result *result);
+
+static const char *speak_with(speaker speak, linnet_text *text, const linnet_text_options *o) {
+  const generate_options inner = {
+      .draw = {.sample = {.temperature = o->temperature, .top_p = o->top_p, .top_k = o->top_k, .min_p = o->min_p},
+               .penalty = {o->presence_penalty, o->frequency_penalty, o->penalty_decay},
+               .seed = o->seed},
+      .max_tokens = o->max_tokens,
+      .stop = o->stop,
+      .n_stop = o->stops,
+      .on_text = say,
+      .user = text};
+  text->n = 0;
+  text->on_token = o->on_token;
+  text->user = o->user;
+  const int before = threads_begin();
+  const status s = speak(&text->g, &inner, &text->result);
+  omp_set_num_threads(before);
+  if (s || text->short_of_memory) {
+    text->short_of_memory = false;
+    return NULL;
+  }
+  return text->n ? text->said : "";
+}
+
+const char *linnet_text_generate(linnet_text *text, const linnet_text_options *options) {
+  const linnet_text_options usual = linnet_text_defaults();
+  if (!options) options = &usual;
+  if (!text) return fail_null(STATUS_ARGUMENT, "linnet_text_generate: there is no text");
+  return check_text_options(options) ? NULL : speak_with(generate, text, options);
+}
+
+static status read_system(generation *g, const char *bytes, size_t n, size_t *tokens) {
+  *tokens = 0;
+  return chat_system(g, bytes, n);
+}
+
+linnet_status linnet_chat_system(linnet_text *text, const char *rule, size_t n) {
+  return (linnet_status)read_with(read_system, text, rule, n, "linnet_chat_system");
+}
+
+const char *linnet_chat_ask(linnet_text *text, const char *question, size_t n, const linnet_text_options *options) {
+  const linnet_text_options usual = linnet_chat_defaults();
+  if (!options) options = &usual;
+  if (check_text_options(options) || read_with(chat_ask, text, question, n, "linnet_chat_ask")) return NULL;
+  return speak_with(chat_reply, text, options);
+}
+
+int64_t linnet_text_tokens(const linnet_text *text) { return text ? text->result.tokens : 0; }
+
+linnet_text_end linnet_text_ended_by(const linnet_text *text) {
+  return text ? (linnet_text_end)text->result.finish : LINNET_ENDED_BY_LENGTH;
 }

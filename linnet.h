@@ -96,6 +96,75 @@ double linnet_caption_log_probability(const linnet_captions *found, int index);
 int linnet_caption_tokens(const linnet_captions *found, int index);
 void linnet_captions_free(linnet_captions *found); /* NULL is fine */
 
+/* --- text -------------------------------------------------------------------------------------------------------- */
+
+typedef struct linnet_text_model linnet_text_model;
+
+/* Opens an RWKV language model (versions 4 to 7) from a file of any kind. `vocabulary` names a file (World's format, or
+ * a tokenizer.json) or is "midi"; NULL takes the one that the model's file carries. NULL on failure. */
+linnet_text_model *linnet_text_open(const char *path, const char *vocabulary);
+/* Texts begin from the trained initial states of a file (`linnet train lm --train states`), which must be for a model
+ * of these sizes. To be called before the model is used, once; after a failure it can only be closed. */
+linnet_status linnet_text_start(linnet_text_model *model, const char *states);
+void linnet_text_close(linnet_text_model *model); /* NULL is fine; its texts must be freed before */
+
+/* What a model has read and said: a state whose size does not depend on its length. */
+typedef struct linnet_text linnet_text;
+
+/* A text of which there is nothing yet. The model must outlive it. */
+linnet_text *linnet_text_new(const linnet_text_model *model);
+linnet_text *linnet_text_fork(const linnet_text *text); /* another that begins as this one stands */
+void linnet_text_free(linnet_text *text);               /* NULL is fine */
+/* A text as a file, of a few megabytes at most, whatever its length. Loading replaces what `text` was; it refuses the
+ * file of another model, and then changes nothing. */
+linnet_status linnet_text_save(linnet_text *text, const char *path);
+linnet_status linnet_text_load(linnet_text *text, const char *path);
+
+/* The model reads n bytes of UTF-8, after what was read and said before. */
+linnet_status linnet_text_read(linnet_text *text, const char *bytes, size_t n);
+
+typedef struct {
+  int64_t max_tokens;      /* most tokens; below 0 = no bound; default 256 */
+  float temperature;       /* 0 = the most probable token each time; default 1 */
+  float top_p;             /* draw from the most probable tokens up to this share; >= 1 = all; default 0.85 */
+  int top_k;               /* draw from so many tokens; 0 = all (default) */
+  float min_p;             /* draw from tokens of at least this share of the likeliest one's probability; default 0 */
+  float presence_penalty;  /* off the logit of a token that was said; default 0.2 */
+  float frequency_penalty; /* and for each time that still counts; default 0.2 */
+  float penalty_decay;     /* of those times, a token; default 0.996 */
+  uint64_t seed;           /* of the draws; default 0 */
+  const char *const *stop; /* texts at which to end, which are not said; default none. A reply ends where it ends */
+  int stops;               /* how many; default 0 */
+  linnet_token_callback
+      on_token; /* default NULL. Return false to end: what was said stands, LINNET_ENDED_BY_CALLBACK */
+  void *user;   /* handed to on_token */
+} linnet_text_options;
+
+/* The defaults above, for going on with a text: start from these. */
+linnet_text_options linnet_text_defaults(void);
+/* Those for conversations: top_p 0.3, both penalties 0.5. */
+linnet_text_options linnet_chat_defaults(void);
+
+/* Goes on with the text. options NULL = defaults. What was said, UTF-8, terminated, owned by `text` until its next
+ * call; NULL on failure. */
+const char *linnet_text_generate(linnet_text *text, const linnet_text_options *options);
+
+/* A conversation in the format of the World models. linnet_chat_system, which may only come first, gives the rule that
+ * it is to follow; linnet_chat_ask gives a turn of the user and returns the reply, as linnet_text_generate does,
+ * options NULL being those of linnet_chat_defaults. */
+linnet_status linnet_chat_system(linnet_text *text, const char *rule, size_t n);
+const char *linnet_chat_ask(linnet_text *text, const char *question, size_t n, const linnet_text_options *options);
+
+/* About what was said last: how many tokens it had, and why it ended. */
+typedef enum {
+  LINNET_ENDED_BY_LENGTH,   /* max_tokens */
+  LINNET_ENDED_BY_MODEL,    /* it said the token that ends a text */
+  LINNET_ENDED_BY_STOP,     /* a stop text; of a reply: the empty line after it */
+  LINNET_ENDED_BY_CALLBACK, /* on_token asked for it */
+} linnet_text_end;
+int64_t linnet_text_tokens(const linnet_text *text);
+linnet_text_end linnet_text_ended_by(const linnet_text *text);
+
 /* --- the machine ------------------------------------------------------------------------------------------------- */
 
 /* Threads that computation uses, at most 1024; 0 = what OMP_NUM_THREADS says, else one for each processor that the
