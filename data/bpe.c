@@ -5,6 +5,7 @@
  * so. */
 #include "data/bpe.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,6 @@
 
 #define NO_RANK UINT32_MAX
 #define NO_TOKEN (-1)
-#define LONGEST_TEXT ((size_t)1 << 30) /* places are 32 bits, after normalisation */
 
 /* -- Merging ------------------------------------------------------------------------------------------------------- */
 
@@ -31,54 +31,37 @@ static uint32_t rank_of(const bpe *b, int32_t left, int32_t right) {
   return b->slots[find_slot(b, pair_of(left, right))].rank; /* NO_RANK in an empty one */
 }
 
-typedef struct {
-  int32_t id;
-  uint32_t rank; /* of the pair with the next symbol; NO_RANK for what cannot merge and for what has been merged */
-  uint32_t previous, next;
-} symbol;
-
-enum { SHORT = 128 }; /* bytes of a piece that needs no allocation */
-
-typedef struct {
-  const bpe *b;
-  token_list *out;
-  symbol *symbols; /* [room], few or allocated */
-  uint64_t *heap;  /* [2 room]: rank, place; each merge takes one out and puts two in at most */
-  size_t room, n_heap;
-  symbol few[SHORT];
-  uint64_t few_heap[2 * SHORT];
-} encoder;
-
-static void encoder_start(encoder *e, const bpe *b, token_list *out) {
+void bpe_encoder_start(bpe_encoder *e, const bpe *b, token_list *out) {
   e->b = b;
   e->out = out;
   e->symbols = e->few;
   e->heap = e->few_heap;
-  e->room = SHORT;
+  e->n_suffix = strlen(b->suffix);
+  e->room = BPE_SHORT;
   e->n_heap = 0;
 }
 
-static void encoder_end(encoder *e) {
+void bpe_encoder_end(bpe_encoder *e) {
   if (e->symbols != e->few) free(e->symbols);
   if (e->heap != e->few_heap) free(e->heap);
 }
 
-static status make_room(encoder *e, size_t n) {
+static status make_room(bpe_encoder *e, size_t n) {
   if (n <= e->room) return STATUS_OK;
-  encoder_end(e);
+  bpe_encoder_end(e);
   e->symbols = mem_alloc(n, sizeof *e->symbols);
   e->heap = mem_alloc(n, 2 * sizeof *e->heap);
   e->room = n;
   return e->symbols && e->heap ? STATUS_OK : STATUS_MEMORY;
 }
 
-static void push(encoder *e, uint64_t key) {
+static void push(bpe_encoder *e, uint64_t key) {
   size_t i = e->n_heap++;
   for (; i && e->heap[(i - 1) / 2] > key; i = (i - 1) / 2) e->heap[i] = e->heap[(i - 1) / 2];
   e->heap[i] = key;
 }
 
-static uint64_t pop(encoder *e) {
+static uint64_t pop(bpe_encoder *e) {
   const uint64_t least = e->heap[0], last = e->heap[--e->n_heap];
   size_t i = 0;
   for (size_t child; (child = 2 * i + 1) < e->n_heap; i = child) {
@@ -91,18 +74,19 @@ static uint64_t pop(encoder *e) {
 }
 
 /* Looks up what the symbol at i and the next one make. */
-static void pair_up(encoder *e, uint32_t i, uint32_t n) {
-  symbol *s = e->symbols + i;
+static void pair_up(bpe_encoder *e, uint32_t i, uint32_t n) {
+  bpe_symbol *s = e->symbols + i;
   s->rank = s->next < n ? rank_of(e->b, s->id, e->symbols[s->next].id) : NO_RANK;
   if (s->rank != NO_RANK) push(e, (uint64_t)s->rank << 32 | i);
 }
 
 /* Merges a piece of n bytes; the tokens are e->symbols from 0 on, along `next`, to n. */
-static status merge(encoder *e, const char *piece, size_t size) {
+static status merge(bpe_encoder *e, const char *piece, size_t size) {
   if (make_room(e, size)) return STATUS_MEMORY;
   const uint32_t n = (uint32_t)size;
-  symbol *s = e->symbols;
-  for (uint32_t i = 0; i < n; i++) s[i] = (symbol){e->b->single[(uint8_t)piece[i]], NO_RANK, i - 1, i + 1};
+  bpe_symbol *s = e->symbols;
+  for (uint32_t i = 0; i < n; i++) s[i] = (bpe_symbol){e->b->single[(uint8_t)piece[i]], NO_RANK, i - 1, i + 1};
+  if (n) s[n - 1].id = e->b->last[(uint8_t)piece[n - 1]];
   for (uint32_t i = 0; i < n; i++) pair_up(e, i, n);
   while (e->n_heap) {
     const uint64_t key = pop(e);
@@ -119,8 +103,18 @@ static status merge(encoder *e, const char *piece, size_t size) {
   return STATUS_OK;
 }
 
-static status encode_piece(encoder *e, const char *piece, size_t n) {
-  const uint32_t id = intern_find(e->b->vocabulary, piece, n);
+/* The id of a piece that is one token. One too long to be looked up is merged like any other. */
+static uint32_t find_whole_piece(const bpe_encoder *e, const char *piece, size_t n) {
+  char word[BPE_SHORT];
+  if (e->n_suffix == 0) return intern_find(e->b->vocabulary, piece, n);
+  if (n + e->n_suffix > sizeof word) return INTERN_NONE;
+  memcpy(word, piece, n);
+  memcpy(word + n, e->b->suffix, e->n_suffix);
+  return intern_find(e->b->vocabulary, word, n + e->n_suffix);
+}
+
+status bpe_encode_piece(bpe_encoder *e, const char *piece, size_t n) {
+  const uint32_t id = find_whole_piece(e, piece, n);
   if (id != INTERN_NONE && e->b->whole[id]) return token_put(e->out, (int32_t)id), STATUS_OK;
   status code = merge(e, piece, n);
   for (size_t i = 0; i < n && !code; i = e->symbols[i].next) token_put(e->out, e->symbols[i].id);
@@ -129,24 +123,11 @@ static status encode_piece(encoder *e, const char *piece, size_t n) {
 
 /* -- Splitting ----------------------------------------------------------------------------------------------------- */
 
-static unicode_class class_at(const char *text, size_t n, size_t *length) {
-  const uint8_t byte = (uint8_t)*text;
-  if (byte >= 0x80) {
-    uint32_t code;
-    *length = (size_t)utf8_next(text, n, &code);
-    return unicode_class_of(code);
-  }
-  *length = 1;
-  if ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z') return UNICODE_LETTER;
-  if (byte >= '0' && byte <= '9') return UNICODE_NUMBER;
-  return byte == ' ' || (byte >= '\t' && byte <= '\r') ? UNICODE_SPACE : UNICODE_OTHER;
-}
-
 /* Where the characters of one class that text[at] begins with end; *last is where the last of them begins. */
 static size_t run_end(const char *text, size_t n, size_t at, unicode_class class, size_t *last) {
   size_t length;
   *last = at;
-  while (at < n && class_at(text + at, n - at, &length) == class) {
+  while (at < n && unicode_class_at(text + at, n - at, &length) == class) {
     *last = at;
     at += length;
   }
@@ -164,9 +145,9 @@ static size_t contraction(const char *text, size_t n) {
 static size_t first_piece(const char *text, size_t n) {
   size_t length = contraction(text, n), last, next;
   if (length) return length;
-  unicode_class class = class_at(text, n, &length);
+  unicode_class class = unicode_class_at(text, n, &length);
   if (*text == ' ' && n > 1) {
-    unicode_class behind = class_at(text + 1, n - 1, &next);
+    unicode_class behind = unicode_class_at(text + 1, n - 1, &next);
     if (behind != UNICODE_SPACE) return run_end(text, n, 1, behind, &last);
   }
   size_t end = run_end(text, n, 0, class, &last);
@@ -176,10 +157,10 @@ static size_t first_piece(const char *text, size_t n) {
 
 /* -- The steps ----------------------------------------------------------------------------------------------------- */
 
-typedef status step(encoder *e, const char *text, size_t n);
+typedef status step(bpe_encoder *e, const char *text, size_t n);
 
 /* Puts the added tokens and gives what lies between to the next step. */
-static status cut_out(encoder *e, const trie *added, const char *text, size_t n, step *between) {
+static status cut_out(bpe_encoder *e, const trie *added, const char *text, size_t n, step *between) {
   for (size_t at = 0, found, length;; at += found + length) {
     int32_t id;
     length = trie_find(added, text + at, n - at, &found, &id);
@@ -189,16 +170,16 @@ static status cut_out(encoder *e, const trie *added, const char *text, size_t n,
   }
 }
 
-static status encode_words(encoder *e, const char *text, size_t n) {
+static status encode_words(bpe_encoder *e, const char *text, size_t n) {
   status code = STATUS_OK;
   for (size_t at = 0, length; at < n && !code; at += length) {
     length = first_piece(text + at, n - at);
-    code = encode_piece(e, text + at, length);
+    code = bpe_encode_piece(e, text + at, length);
   }
   return code;
 }
 
-static status encode_stretch(encoder *e, const char *text, size_t n) {
+static status encode_stretch(bpe_encoder *e, const char *text, size_t n) {
   char *normal;
   size_t size;
   status code = unicode_nfc(text, n, &normal, &size);
@@ -209,18 +190,14 @@ static status encode_stretch(encoder *e, const char *text, size_t n) {
 
 status bpe_encode(const tokenizer *t, const char *text, size_t n, token_list *out) {
   const bpe *b = (const bpe *)t;
-  if (n > LONGEST_TEXT) return fail(STATUS_MEMORY, "a text of %zu bytes is too long to be encoded at once", n);
-  char *repaired = NULL;
-  if (!utf8_valid(text, n)) {
-    utf8_stream stream = {.damage = UTF8_REPLACE};
-    if (!(repaired = mem_alloc(UTF8_STREAM_ROOM(n) + UTF8_STREAM_ROOM(0), 1))) return STATUS_MEMORY;
-    n = utf8_stream_push(&stream, text, n, repaired);
-    n += utf8_stream_finish(&stream, repaired + n);
-  }
-  encoder e;
-  encoder_start(&e, b, out);
-  status code = cut_out(&e, b->raw, repaired ? repaired : text, n, encode_stretch);
-  encoder_end(&e);
+  if (n > BPE_LONGEST_TEXT) return fail(STATUS_MEMORY, "a text of %zu bytes is too long to be encoded at once", n);
+  char *repaired;
+  status code = unicode_repair(text, n, &repaired, &n);
+  if (code) return code;
+  bpe_encoder e;
+  bpe_encoder_start(&e, b, out);
+  code = cut_out(&e, b->raw, repaired ? repaired : text, n, encode_stretch);
+  bpe_encoder_end(&e);
   free(repaired);
   return code;
 }
@@ -244,28 +221,33 @@ static status fill_slots(bpe *b) {
 /* UTF-8 never has the bytes 0xc0, 0xc1 and those from 0xf5 on, and GPT-NeoX has no tokens for them. */
 static status find_singles(bpe *b) {
   for (unsigned byte = 0; byte < 256; byte++) {
-    const char c = (char)byte;
-    const uint32_t id = intern_find(b->vocabulary, &c, 1);
-    if (id == INTERN_NONE && byte != 0xc0 && byte != 0xc1 && byte < 0xf5)
+    char word[16] = {(char)byte};
+    snprintf(word + 1, sizeof word - 1, "%s", b->suffix);
+    const uint32_t id = intern_find(b->vocabulary, word, 1),
+                   last = intern_find(b->vocabulary, word, 1 + strlen(b->suffix));
+    if ((id == INTERN_NONE || last == INTERN_NONE) && byte != 0xc0 && byte != 0xc1 && byte < 0xf5)
       return fail(STATUS_FORMAT, "no token is the single byte 0x%02x, which texts may have", byte);
     b->single[byte] = id == INTERN_NONE ? NO_TOKEN : (int32_t)id;
+    b->last[byte] = last == INTERN_NONE ? NO_TOKEN : (int32_t)last;
   }
   return STATUS_OK;
 }
 
 static status find_whole(bpe *b) {
   const uint32_t n = intern_count(b->vocabulary);
-  if (!(b->whole = mem_alloc(n, sizeof *b->whole))) return STATUS_MEMORY;
-  encoder e;
-  encoder_start(&e, b, NULL);
+  if (!(b->whole = mem_zero(n, sizeof *b->whole))) return STATUS_MEMORY;
+  bpe_encoder e;
+  bpe_encoder_start(&e, b, NULL);
   status code = STATUS_OK;
   for (uint32_t id = 0; id < n && !code; id++) {
     size_t size;
     const char *bytes = intern_bytes(b->vocabulary, id, &size);
+    if (size <= e.n_suffix || memcmp(bytes + size - e.n_suffix, b->suffix, e.n_suffix)) continue; /* ends no piece */
+    size -= e.n_suffix;
     code = merge(&e, bytes, size);
     b->whole[id] = !code && e.symbols[0].next == size; /* then its id is this: ids of equal bytes are equal */
   }
-  encoder_end(&e);
+  bpe_encoder_end(&e);
   return code;
 }
 

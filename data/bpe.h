@@ -1,5 +1,6 @@
-/* Byte-level BPE, the tokenizer of the models of the Pile: GPT-NeoX 20B. Spec language-models 6.2; R. Sennrich et al.,
- * "Neural machine translation of rare words with subword units" (2016); A. Radford et al. (GPT-2, 2019).
+/* Byte-level BPE, the tokenizer of the models of the Pile: GPT-NeoX 20B. (CLIP's, data/clip_bpe.h, shares step 5.) Spec
+ * language-models 6.2; R. Sennrich et al., "Neural machine translation of rare words with subword units" (2016); A.
+ * Radford et al. (GPT-2, 2019).
  *
  * A text becomes ids in these steps, each on the pieces that the one before leaves:
  *   1. the added tokens that are matched on raw text are cut out, leftmost first, the longest of them;
@@ -38,6 +39,8 @@ typedef struct {
   intern *vocabulary;  /* the bytes of the model's own tokens, in the order of their ids 0, 1, 2... */
   bool *whole;         /* [of those]: the merges of its bytes end in just this token */
   int32_t single[256]; /* the token of a byte; -1 for bytes that no text has */
+  const char *suffix;  /* what the last token of a piece has behind its bytes: "", or CLIP's "</w>" */
+  int32_t last[256];   /* the token of a byte that ends a piece, with the suffix */
   bpe_merge *merges;   /* in the order of their ranks */
   uint32_t n_merges;
   bpe_slot *slots; /* [n_slots], a power of two: the ranks by pair, open addressing, at most half are taken */
@@ -47,9 +50,38 @@ typedef struct {
   trie *raw, *normal; /* the added tokens of steps 1 and 3 */
 } bpe;
 
-/* Derives single, slots and whole from vocabulary and merges. Refuses a vocabulary that lacks a byte of UTF-8,
- * and a pair that is merged twice. */
+/* Derives single, last, slots and whole from vocabulary, merges and suffix. Refuses a vocabulary that lacks a byte of
+ * UTF-8, and a pair that is merged twice. */
 status bpe_prepare(bpe *b);
+void bpe_free(tokenizer *t);
+
+/* Merging, step 5: start, then a piece of at least one byte after the other, then end. */
+typedef struct {
+  int32_t id;
+  uint32_t rank; /* of the pair with the next symbol; none for what cannot merge and for what has been merged */
+  uint32_t previous, next;
+} bpe_symbol;
+
+enum { BPE_SHORT = 128 }; /* bytes of a piece that needs no allocation */
+
+typedef struct {
+  const bpe *b;
+  token_list *out;
+  size_t n_suffix;
+  bpe_symbol *symbols; /* [room], few or allocated */
+  uint64_t *heap;      /* [2 room]: rank, place; each merge takes one out and puts two in at most */
+  size_t room, n_heap;
+  bpe_symbol few[BPE_SHORT];
+  uint64_t few_heap[2 * BPE_SHORT];
+} bpe_encoder;
+
+void bpe_encoder_start(bpe_encoder *e, const bpe *b, token_list *out);
+void bpe_encoder_end(bpe_encoder *e);
+/* The ids of a piece. Fails only for memory. */
+status bpe_encode_piece(bpe_encoder *e, const char *piece, size_t n);
+
+#define BPE_LONGEST_TEXT ((size_t)1 << 30) /* places are 32 bits, after normalisation */
+
 /* The ids of a text, which is valid UTF-8 or not. */
 status bpe_encode(const tokenizer *t, const char *text, size_t n, token_list *out);
 /* The vocabulary as a tokenizer.json. */

@@ -1,58 +1,17 @@
 /* Byte-level BPE from and to Hugging Face's tokenizer.json. See bpe.h and spec language-models 6.2.
  *
- * Strict: a file that asks for anything else than the steps of bpe.h is refused by the name of what it asks for. In
- * the file a token's bytes are written as printable characters (GPT-2): those of ASCII and Latin-1 that are visible
- * stand for themselves, the other 68 bytes in their order for U+0100 and on. */
+ * Strict: a file that asks for anything else than the steps of bpe.h is refused by the name of what it asks for; but
+ * one whose words end in "</w>" is CLIP's (data/clip_bpe.h). */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "data/bpe.h"
+#include "data/byte_map.h"
+#include "data/clip_bpe.h"
 #include "data/unicode.h"
-#include "kernels/utf8.h"
 
 #define MOST_BRACKETS ((size_t)1 << 20) /* each costs a hundred times its own memory */
-
-/* -- Bytes as characters ------------------------------------------------------------------------------------------- */
-
-enum { MAPPED = 256 + 68 }; /* one past the last code point */
-
-typedef struct {
-  uint16_t code[256];
-  int16_t byte[MAPPED]; /* -1: the code point stands for none */
-} byte_map;
-
-static byte_map make_map(void) {
-  byte_map map;
-  uint16_t next = 256;
-  for (int i = 0; i < MAPPED; i++) map.byte[i] = -1;
-  for (int byte = 0; byte < 256; byte++) {
-    bool visible = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte != 0xad);
-    map.code[byte] = visible ? (uint16_t)byte : next++;
-    map.byte[map.code[byte]] = (int16_t)byte;
-  }
-  return map;
-}
-
-/* What n bytes of text stand for; `out` has room for n. False if a character stands for no byte. */
-static bool read_mapped(const byte_map *map, const char *text, size_t n, char *out, size_t *size) {
-  *size = 0;
-  for (size_t at = 0; at < n;) {
-    uint32_t code;
-    int length = utf8_next(text + at, n - at, &code);
-    if (length <= 0 || code >= MAPPED || map->byte[code] < 0) return false;
-    out[(*size)++] = (char)map->byte[code];
-    at += (size_t)length;
-  }
-  return true;
-}
-
-/* Writes n bytes as text, at most 2 n bytes; returns its length. */
-static size_t write_mapped(const byte_map *map, const char *bytes, size_t n, char *out) {
-  size_t size = 0;
-  for (size_t i = 0; i < n; i++) size += (size_t)utf8_put(map->code[(uint8_t)bytes[i]], out + size);
-  return size;
-}
 
 /* -- Reading: what the file asks for ------------------------------------------------------------------------------- */
 
@@ -133,7 +92,7 @@ static status read_vocabulary(reader *r, json_t *vocab) {
   for (size_t i = 0; i < n && !code; i++) {
     size_t size;
     uint32_t id;
-    if (!read_mapped(&r->map, token[i], strlen(token[i]), r->bytes, &size) || size == 0) {
+    if (!byte_map_read(&r->map, token[i], strlen(token[i]), r->bytes, &size) || size == 0) {
       code =
           fail(STATUS_FORMAT, "the token %.40s (id %zu) is not written as a byte-level BPE writes bytes", token[i], i);
     } else {
@@ -171,7 +130,7 @@ static status read_merge(reader *r, const json_t *json, size_t rank) {
   char *second = r->bytes;
   for (int i = 0; i < 2; i++) {
     char *bytes = i ? second : r->bytes;
-    if (read_mapped(&r->map, part[i], n[i], bytes, size + i)) id[i] = intern_find(r->b->vocabulary, bytes, size[i]);
+    if (byte_map_read(&r->map, part[i], n[i], bytes, size + i)) id[i] = intern_find(r->b->vocabulary, bytes, size[i]);
     if (id[i] == INTERN_NONE)
       return fail(STATUS_FORMAT, "merge %zu joins %.*s, which is no token", rank, (int)(n[i] < 40 ? n[i] : 40),
                   part[i]);
@@ -294,9 +253,19 @@ static status read_all_added(bpe *b, const json_t *list) {
 
 /* -- The whole file ------------------------------------------------------------------------------------------------ */
 
+/* CLIP's file says of its steps only what its fast reimplementation does: they are those of clip_bpe.h. */
+static status read_clip(reader *r, const json_t *model) {
+  clip_bpe_make(r->b);
+  status code = read_vocabulary(r, json_object_get(model, "vocab"));
+  if (!code) code = read_merges(r, json_object_get(model, "merges"));
+  return code ? code : clip_bpe_finish(r->b);
+}
+
 static status read_root(reader *r, const json_t *root) {
-  status code = check_pipeline(root);
   const json_t *model = json_object_get(root, "model"), *added = field(root, "added_tokens");
+  const char *suffix = json_string_value(json_object_get(model, "end_of_word_suffix"));
+  if (suffix && !strcmp(suffix, CLIP_SUFFIX)) return read_clip(r, model);
+  status code = check_pipeline(root);
   if (!code) code = check_model(model);
   if (!code) code = read_vocabulary(r, json_object_get(model, "vocab"));
   if (!code) code = read_merges(r, json_object_get(model, "merges"));
@@ -311,7 +280,7 @@ static status read_json(bpe *b, const char *text, size_t n) {
   json_error_t error;
   json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
   if (!root) return fail(STATUS_FORMAT, "line %d: %s", error.line, error.text);
-  reader r = {b, make_map(), mem_alloc(n, 1)};
+  reader r = {b, byte_map_make(), mem_alloc(n, 1)};
   status code = STATUS_MEMORY;
   if (r.bytes && (b->vocabulary = intern_new())) code = read_root(&r, root);
   free(r.bytes);
@@ -319,7 +288,7 @@ static status read_json(bpe *b, const char *text, size_t n) {
   return code;
 }
 
-static void free_bpe(tokenizer *t) {
+void bpe_free(tokenizer *t) {
   bpe *b = (bpe *)t;
   intern_free(b->vocabulary);
   free(b->whole);
@@ -331,10 +300,11 @@ static void free_bpe(tokenizer *t) {
 }
 
 tokenizer *bpe_parse(const char *json, size_t n) {
-  static const tokenizer_class class = {TOKENIZER_KIND_BPE, UNICODE_NFC_GROWTH, 0, bpe_encode, bpe_text, free_bpe};
+  static const tokenizer_class class = {TOKENIZER_KIND_BPE, UNICODE_NFC_GROWTH, 0, bpe_encode, bpe_text, bpe_free};
   bpe *b = mem_zero(1, sizeof *b);
   if (!b) return NULL;
   b->base.class = &class;
+  b->suffix = "";
   if (read_json(b, json, n) == STATUS_OK) return &b->base;
   tokenizer_free(&b->base);
   return NULL;
@@ -357,20 +327,20 @@ static json_t *added_json(const bpe *b) {
 
 /* `text` has room for two of the longest token and a space. */
 static json_t *model_json(const bpe *b, char *text) {
-  const byte_map map = make_map();
+  const byte_map map = byte_map_make();
   json_t *vocab = json_object(), *merges = json_array();
   size_t n, written;
   for (uint32_t id = 0; id < intern_count(b->vocabulary); id++) {
     const char *bytes = intern_bytes(b->vocabulary, id, &n);
-    text[write_mapped(&map, bytes, n, text)] = '\0';
+    text[byte_map_write(&map, bytes, n, text)] = '\0';
     json_object_set_new(vocab, text, json_integer(id));
   }
   for (uint32_t rank = 0; rank < b->n_merges; rank++) {
     const char *left = intern_bytes(b->vocabulary, (uint32_t)b->merges[rank].left, &n);
-    written = write_mapped(&map, left, n, text);
+    written = byte_map_write(&map, left, n, text);
     text[written++] = ' ';
     const char *right = intern_bytes(b->vocabulary, (uint32_t)b->merges[rank].right, &n);
-    written += write_mapped(&map, right, n, text + written);
+    written += byte_map_write(&map, right, n, text + written);
     json_array_append_new(merges, json_stringn(text, written));
   }
   return json_pack("{ss sn sn sn sn sb so so}", "type", "BPE", "dropout", "unk_token", "continuing_subword_prefix",

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/clip_bpe.h"
+#include "data/gzip.h"
 #include "data/tokenizer_internal.h"
 #include "kernels/file.h"
 
@@ -15,14 +17,23 @@ void tokenizer_free(tokenizer *t) {
   free(t);
 }
 
-static tokenizer *parse(const char *text, size_t n) {
+static tokenizer *parse_plain(const char *text, size_t n) {
   if (n > TOKENIZER_MAX_TEXT)
     return fail_null(STATUS_FORMAT, "%zu bytes are too many for a vocabulary (at most %zu)", n, TOKENIZER_MAX_TEXT);
   size_t blank = 0;
   while (blank < n && memchr(" \t\r\n", text[blank], 4)) blank++;
   if (blank < n && text[blank] == '{') return bpe_parse(text, n);
+  if (clip_bpe_is(text, n)) return clip_bpe_parse(text, n);
   if (n == strlen(TOKENIZER_MIDI) && !memcmp(text, TOKENIZER_MIDI, n)) return midi_new();
   return world_parse(text, n);
+}
+
+static tokenizer *parse(const char *text, size_t n) {
+  if (!gzip_is(text, n)) return parse_plain(text, n);
+  char *plain = gzip_unpack(text, n, TOKENIZER_MAX_TEXT, &n);
+  tokenizer *t = plain ? parse_plain(plain, n) : NULL;
+  free(plain);
+  return t;
 }
 
 tokenizer *tokenizer_parse(const void *text, size_t n, const char *name) {

@@ -1,4 +1,4 @@
-/* Character classes and normalisation form C on the tables of utf8proc. See unicode.h.
+/* Character classes, normalisation form C, small and capital letters on the tables of utf8proc. See unicode.h.
  *
  * Text is normalised a stretch at a time: a stretch begins at a character that never joins the one before it. Almost
  * all stretches are one character that stays what it is, and those are copied as they are. */
@@ -29,6 +29,30 @@ unicode_class unicode_class_of(uint32_t code) {
   default: /* of the controls, White_Space has U+0009 to U+000D and U+0085 */
     return (code >= 9 && code <= 13) || code == 0x85 ? UNICODE_SPACE : UNICODE_OTHER;
   }
+}
+
+unicode_class unicode_class_at(const char *text, size_t n, size_t *length) {
+  const uint8_t byte = (uint8_t)*text;
+  if (byte >= 0x80) {
+    uint32_t code;
+    *length = (size_t)utf8_next(text, n, &code);
+    return unicode_class_of(code);
+  }
+  *length = 1;
+  if ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z') return UNICODE_LETTER;
+  if (byte >= '0' && byte <= '9') return UNICODE_NUMBER;
+  return byte == ' ' || (byte >= '\t' && byte <= '\r') ? UNICODE_SPACE : UNICODE_OTHER;
+}
+
+status unicode_repair(const char *text, size_t n, char **out, size_t *size) {
+  *out = NULL;
+  *size = n;
+  if (utf8_valid(text, n)) return STATUS_OK;
+  utf8_stream stream = {.damage = UTF8_REPLACE};
+  if (!(*out = mem_alloc(UTF8_STREAM_ROOM(n) + UTF8_STREAM_ROOM(0), 1))) return STATUS_MEMORY;
+  *size = utf8_stream_push(&stream, text, n, *out);
+  *size += utf8_stream_finish(&stream, *out + *size);
+  return STATUS_OK;
 }
 
 /* -- Normalisation form C ------------------------------------------------------------------------------------------ */
@@ -194,3 +218,80 @@ status unicode_nfc(const char *text, size_t n, char **out, size_t *size) {
   *size = s.size;
   return STATUS_OK;
 }
+
+/* -- Small and capital letters ------------------------------------------------------------------------------------- */
+
+typedef struct {
+  uint32_t first, last;
+} range;
+
+static bool is_within(const range *ranges, size_t n, uint32_t code) {
+  for (size_t i = 0; i < n; i++)
+    if (code >= ranges[i].first && code <= ranges[i].last) return true;
+  return false;
+}
+
+/* The property Cased, but for modifier letters, which are also Case_Ignorable and never asked for. */
+static bool is_cased(uint32_t code) {
+  static const range others[] = {{0xaa, 0xaa},       {0xba, 0xba},       {0x2160, 0x217f},  {0x24b6, 0x24e9},
+                                 {0x1f130, 0x1f149}, {0x1f150, 0x1f169}, {0x1f170, 0x1f189}};
+  const utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
+  return category == UTF8PROC_CATEGORY_LU || category == UTF8PROC_CATEGORY_LL || category == UTF8PROC_CATEGORY_LT ||
+         is_within(others, sizeof others / sizeof *others, code);
+}
+
+/* The property Case_Ignorable: marks, modifiers, formats, and the dots and quotes that words may have inside. */
+static bool is_case_ignorable(uint32_t code) {
+  static const uint32_t others[] = {'\'',   '.',    ':',    0xb7,   0x387,  0x55f,  0x5f4,  0x2018, 0x2019,
+                                    0x2024, 0x2027, 0xfe13, 0xfe52, 0xfe55, 0xff07, 0xff0e, 0xff1a};
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+    if (code == others[i]) return true;
+  const utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
+  return category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_ME || category == UTF8PROC_CATEGORY_CF ||
+         category == UTF8PROC_CATEGORY_LM || category == UTF8PROC_CATEGORY_SK;
+}
+
+/* Whether text[at] is behind a cased character, and text[end] is not in front of one. */
+static bool ends_word(const char *text, size_t n, size_t at, size_t end) {
+  uint32_t code = 0;
+  bool ignorable = true;
+  while (at && ignorable) {
+    do at--;
+    while (at && ((uint8_t)text[at] & 0xc0) == 0x80);
+    utf8_next(text + at, n - at, &code);
+    ignorable = is_case_ignorable(code);
+  }
+  if (ignorable || !is_cased(code)) return false;
+  for (; end < n; end += (size_t)utf8_next(text + end, n - end, &code)) {
+    utf8_next(text + end, n - end, &code);
+    if (!is_case_ignorable(code)) return !is_cased(code);
+  }
+  return true;
+}
+
+size_t unicode_lower(const char *text, size_t n, char *out) {
+  enum { DOTTED_I = 0x130, DOT_ABOVE = 0x307, CAPITAL_SIGMA = 0x3a3, SIGMA = 0x3c3, FINAL_SIGMA = 0x3c2 };
+  size_t size = 0;
+  for (size_t at = 0, length; at < n; at += length) {
+    const char c = text[at];
+    length = 1;
+    if ((uint8_t)c < 0x80) {
+      out[size++] = c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+      continue;
+    }
+    uint32_t code;
+    length = (size_t)utf8_next(text + at, n - at, &code);
+    if (code == CAPITAL_SIGMA) {
+      code = ends_word(text, n, at, at + length) ? FINAL_SIGMA : SIGMA;
+    } else if (code == DOTTED_I) {
+      out[size++] = 'i';
+      code = DOT_ABOVE;
+    } else {
+      code = (uint32_t)utf8proc_tolower((utf8proc_int32_t)code);
+    }
+    size += (size_t)utf8_put(code, out + size);
+  }
+  return size;
+}
+
+uint32_t unicode_upper(uint32_t code) { return (uint32_t)utf8proc_toupper((utf8proc_int32_t)code); }

@@ -436,7 +436,7 @@ static void test_other_pipelines(void **state) {
       {"\"decoder\"", "\"padding\":{},\"decoder\"", "it asks for padding"},
       {"\"vocab\"", "\"dropout\":0.1,\"vocab\"", "the option dropout"},
       {"\"vocab\"", "\"unk_token\":\"<unk>\",\"vocab\"", "the option unk_token"},
-      {"\"vocab\"", "\"end_of_word_suffix\":\"</w>\",\"vocab\"", "the option end_of_word_suffix"},
+      {"\"vocab\"", "\"end_of_word_suffix\":\"_\",\"vocab\"", "the option end_of_word_suffix"},
       {"\"vocab\"", "\"continuing_subword_prefix\":\"##\",\"vocab\"", "the option continuing_subword_prefix"},
       {"\"vocab\"", "\"byte_fallback\":true,\"vocab\"", "the option byte_fallback"},
       {"\"vocab\"", "\"ignore_merges\":true,\"vocab\"", "the option ignore_merges"},
