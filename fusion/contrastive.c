@@ -3,44 +3,6 @@
 #include <assert.h>
 #include <math.h>
 
-/* --- unit rows ---------------------------------------------------------------------------------------------------- */
-
-typedef struct {
-  tensor *x, *y;
-  float *inverse; /* [M] 1 / length; negative where the length was too small to have a gradient */
-} unit_record;
-
-static void unit_backward(ctx *c, void *saved) {
-  unit_record *s = saved;
-  const float *gy = grad_of(s->y);
-  float *gx = gy ? grad_sum_target(c, s->x) : NULL;
-  if (!gx) return;
-  int64_t M = tensor_rows(s->x), D = tensor_last(s->x);
-  for (int64_t m = 0; m < M; m++) {
-    const float *y = f32(s->y) + m * D, *g = gy + m * D;
-    double along = 0; /* of the gradient, in y's direction: the length does not matter */
-    for (int64_t d = 0; d < D && s->inverse[m] > 0; d++) along += (double)y[d] * (double)g[d];
-    for (int64_t d = 0; d < D; d++) gx[m * D + d] += (g[d] - (float)along * y[d]) * fabsf(s->inverse[m]);
-  }
-}
-
-tensor *unit_rows(ctx *c, tensor *x) {
-  if (!x) return NULL;
-  const double least = 1e-12;
-  int64_t M = tensor_rows(x), D = tensor_last(x);
-  unit_record s = {x, tensor_like(c, x), arena_alloc(c->memory, (size_t)M * sizeof(float))};
-  if (!s.y || !s.inverse) return NULL;
-  for (int64_t m = 0; m < M; m++) {
-    const float *row = f32(x) + m * D;
-    double sum = 0;
-    for (int64_t d = 0; d < D; d++) sum += (double)row[d] * (double)row[d];
-    double length = sqrt(sum);
-    s.inverse[m] = (float)(length > least ? 1 / length : -1 / least);
-    for (int64_t d = 0; d < D; d++) f32(s.y)[m * D + d] = row[d] * fabsf(s.inverse[m]);
-  }
-  return track(c, s.y, x->needs_grad, unit_backward, &s, sizeof s);
-}
-
 /* --- cosines ------------------------------------------------------------------------------------------------------ */
 
 typedef struct {

@@ -1,13 +1,11 @@
-/* Where pictures and texts are compared: unit vectors, scaled cosines, the symmetric contrastive loss. Spec rwkv-clip
+/* Where pictures and texts are compared: scaled cosines of unit vectors, the symmetric contrastive loss. Spec rwkv-clip
  * sections 6 and 10.1. */
 #ifndef LINNET_FUSION_CONTRASTIVE_H
 #define LINNET_FUSION_CONTRASTIVE_H
 
 #include "kernels/ops.h"
 
-/* Every row of x [...,D] divided by its length (by 1e-12 if that is more). */
-tensor *unit_rows(ctx *c, tensor *x);
-/* exp(log_scale) a b^T of unit rows a [M,D], b [N,D]: [M,N]; log_scale has one element. */
+/* exp(log_scale) a b^T of unit rows (ops.h) a [M,D], b [N,D]: [M,N]; log_scale has one element. */
 tensor *scaled_cosines(ctx *c, tensor *a, tensor *b, tensor *log_scale);
 /* Mean cross entropy of picture i among all texts and of text i among all pictures (InfoNCE), from unit rows [B,D]. */
 tensor *contrastive_loss(ctx *c, tensor *images, tensor *texts, tensor *log_scale);

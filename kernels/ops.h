@@ -35,8 +35,10 @@ tensor *gate(ctx *c, tensor *a, act_kind kind, tensor *g);
 tensor *layer_norm(ctx *c, tensor *x, tensor *w, tensor *b, float eps); /* over C; w and b [C] or both NULL */
 /* Over each head's C/heads channels of one token; w and b [C]. */
 tensor *group_norm(ctx *c, tensor *x, int heads, tensor *w, tensor *b, float eps);
-/* x w, each head's channels of a token divided by their length (at least 1e-12). w [C]. */
+/* x w, each head's channels of a token divided by their length (at least 1e-12). w [C], or NULL. */
 tensor *l2_normalise(ctx *c, tensor *x, tensor *w, int heads);
+/* Every row divided by its length: embeddings before they are compared. */
+static inline tensor *unit_rows(ctx *c, tensor *x) { return l2_normalise(c, x, NULL, 1); }
 /* (sum of r k u within the head) v: RWKV-7's bonus. r,k,v [...,C]; u [C]. */
 tensor *head_bonus(ctx *c, tensor *r, tensor *k, tensor *u, tensor *v, int heads);
 
@@ -71,6 +73,8 @@ typedef struct {
 shift_plan shift_previous(int channels, const scan_order *order);
 /* q-shift inside every head: quarters from the left, right, upper, lower neighbour; bounds trunc(N*j/4). */
 shift_plan shift_quarters(int head_size, int h, int w);
+/* Inside every head the first half from the previous token, the rest from the next. */
+shift_plan shift_halves(int head_size);
 
 /* x [B,T,C] -> [B,T,C]. `carry` [B,C] or NULL stands before the first token for spans of step 1. */
 tensor *shift(ctx *c, tensor *x, const shift_plan *plan, tensor *carry);
@@ -133,6 +137,20 @@ typedef struct {
 tensor *wkv7(ctx *c, tensor *r, tensor *w, tensor *k, tensor *v, tensor *a, tensor *b, tensor *s0, const wkv7_opt *opt,
              tensor **state);
 
+/* --- attention (4) ------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+  int heads;
+  float scale;            /* of the products of queries and keys; mostly 1 / sqrt(channels of a head) */
+  bool causal;            /* query i sees the keys 0..q_pos0+i */
+  int64_t q_pos0;         /* where the queries stand among the keys */
+  const int32_t *lengths; /* [B] keys of each row that are seen at all, or NULL; must outlive backward */
+} attention_opt;
+
+/* Per head softmax(scale q k^T) v: q [B,Tq,H*N], k [B,Tk,H*N], v [B,Tk,H*Nv] -> [B,Tq,H*Nv]. A query that sees no key
+ * gives zeros. Never holds more than a tile of the products. */
+tensor *attention(ctx *c, tensor *q, tensor *k, tensor *v, const attention_opt *opt);
+
 /* --- pictures and positions (1.5, 5.2, 5.3) ----------------------------------------------------------------------- */
 
 /* Convolution P x P of stride P: pixels f32 [B,H,W,3], w [D,P*P*3] in (row, column, channel) order, b [D] -> [B,h,w,D]
@@ -152,8 +170,12 @@ const resample_axis *resample_bicubic(ctx *c, int n_in, int n_out);
 const resample_axis *resample_pool(ctx *c, int n_in, int n_out);
 /* x [B,h,w,C] -> [B,rows->n_out,columns->n_out,C]. */
 tensor *resample(ctx *c, tensor *x, const resample_axis *rows, const resample_axis *columns);
+/* A table of positions of an h0 x w0 grid, [h0*w0,C] in whatever shape, for a grid of h x w: as it is, or resized by
+ * resample_bicubic -> [h*w,C]. */
+tensor *resize_positions(ctx *c, tensor *table, int h0, int w0, int h, int w);
 
 tensor *mean_tokens(ctx *c, tensor *x);                                /* [B,T,C] -> [B,C] */
+tensor *repeat_token(ctx *c, tensor *row, int64_t B);                  /* [C] in whatever shape -> [B,1,C] */
 tensor *concat_tokens(ctx *c, int n, tensor *const parts[]);           /* [B,Ti,C] -> [B,sum Ti,C] */
 tensor *gather_rows(ctx *c, tensor *x, int64_t n, const int32_t *row); /* [...,C] -> [n,C]; row must outlive backward */
 

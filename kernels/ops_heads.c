@@ -17,16 +17,18 @@ typedef struct {
   size_t heads;
 } unit_record;
 
-/* The length of x w. */
+static float weighted(const float *x, const float *w, size_t i) { return w ? x[i] * w[i] : x[i]; }
+
+/* The length of x w; w may be NULL. */
 static float length_of(size_t N, const float *x, const float *w) {
-  float sum = 0;
-  for (size_t i = 0; i < N; i++) sum += x[i] * w[i] * (x[i] * w[i]);
-  return sqrtf(sum);
+  double sum = 0;
+  for (size_t i = 0; i < N; i++) sum += (double)weighted(x, w, i) * (double)weighted(x, w, i);
+  return (float)sqrt(sum);
 }
 
 static void unit_backward(ctx *c, void *saved) {
   unit_record *s = saved;
-  const float *gy = grad_of(s->y), *x = f32(s->x), *w = f32(s->w), *y = f32(s->y);
+  const float *gy = grad_of(s->y), *x = f32(s->x), *w = s->w ? f32(s->w) : NULL, *y = f32(s->y);
   if (!gy) return;
   float *gx = grad_sum_target(c, s->x), *gw = grad_sum_target(c, s->w);
   const size_t M = (size_t)tensor_rows(s->x), C = (size_t)tensor_last(s->x), N = C / s->heads;
@@ -34,12 +36,12 @@ static void unit_backward(ctx *c, void *saved) {
   for (size_t h = 0; h < s->heads; h++)
     for (size_t m = 0; m < M; m++) {
       const size_t first = m * C + h * N;
-      const float *head_w = w + h * N, length = length_of(N, x + first, head_w);
-      float along = 0;
-      for (size_t i = 0; i < N && length > SHORTEST; i++) along += y[first + i] * gy[first + i];
+      const float *head_w = w ? w + h * N : NULL, length = length_of(N, x + first, head_w);
+      double along = 0;
+      for (size_t i = 0; i < N && length > SHORTEST; i++) along += (double)y[first + i] * (double)gy[first + i];
       for (size_t i = 0; i < N; i++) {
-        const float g = (gy[first + i] - along * y[first + i]) / fmaxf(length, SHORTEST);
-        if (gx) gx[first + i] += g * head_w[i];
+        const float g = (gy[first + i] - (float)along * y[first + i]) / fmaxf(length, SHORTEST);
+        if (gx) gx[first + i] += w ? g * head_w[i] : g;
         if (gw) gw[h * N + i] += g * x[first + i];
       }
     }
@@ -48,17 +50,17 @@ static void unit_backward(ctx *c, void *saved) {
 tensor *l2_normalise(ctx *c, tensor *x, tensor *w, int heads) {
   if (!x) return NULL;
   const size_t M = (size_t)tensor_rows(x), C = (size_t)tensor_last(x), H = (size_t)heads, N = C / H;
-  assert(C % H == 0 && (size_t)tensor_count(w) == C);
+  assert(C % H == 0 && (!w || (size_t)tensor_count(w) == C));
   unit_record s = {x, w, tensor_like(c, x), H};
   if (!s.y) return NULL;
 #pragma omp parallel for schedule(static)
   for (size_t m = 0; m < M; m++)
     for (size_t h = 0; h < H; h++) {
-      const float *in = f32(x) + m * C + h * N, *head_w = f32(w) + h * N;
+      const float *in = f32(x) + m * C + h * N, *head_w = w ? f32(w) + h * N : NULL;
       const float factor = 1 / fmaxf(length_of(N, in, head_w), SHORTEST);
-      for (size_t i = 0; i < N; i++) f32(s.y)[m * C + h * N + i] = in[i] * head_w[i] * factor;
+      for (size_t i = 0; i < N; i++) f32(s.y)[m * C + h * N + i] = weighted(in, head_w, i) * factor;
     }
-  return track(c, s.y, x->needs_grad || w->needs_grad, unit_backward, &s, sizeof s);
+  return track(c, s.y, x->needs_grad || (w && w->needs_grad), unit_backward, &s, sizeof s);
 }
 
 /* --- bonus -------------------------------------------------------------------------------------------------------- */

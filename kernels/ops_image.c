@@ -133,7 +133,18 @@ tensor *resample(ctx *c, tensor *x, const resample_axis *rows, const resample_ax
   return track(c, s.y, x->needs_grad, resample_backward, &s, sizeof s);
 }
 
-/* --- tokens: mean, concat ----------------------------------------------------------------------------------------- */
+tensor *resize_positions(ctx *c, tensor *table, int h0, int w0, int h, int w) {
+  if (!table) return NULL;
+  const int64_t C = tensor_last(table);
+  assert(tensor_count(table) == (int64_t)h0 * w0 * C);
+  if (h != h0 || w != w0) {
+    table = tensor_view(c, table, 4, (int64_t[]){1, h0, w0, C});
+    table = resample(c, table, resample_bicubic(c, h0, h), resample_bicubic(c, w0, w));
+  }
+  return tensor_view(c, table, 2, (int64_t[]){(int64_t)h * w, C});
+}
+
+/* --- tokens: mean, repeat, concat --------------------------------------------------------------------------------- */
 
 typedef struct {
   tensor *x, *y;
@@ -160,6 +171,14 @@ tensor *mean_tokens(ctx *c, tensor *x) {
   for (size_t b = 0; b < B; b++) cpu()->sum_rows(T, C, f32(x) + b * T * C, f32(s.y) + b * C);
   cpu()->axpby(B * C, 1.0f / (float)T, f32(s.y), 0, NULL, f32(s.y));
   return track(c, s.y, x->needs_grad, mean_backward, &s, sizeof s);
+}
+
+tensor *repeat_token(ctx *c, tensor *row, int64_t B) {
+  tensor *table = row ? tensor_view(c, row, 2, (int64_t[]){1, tensor_count(row)}) : NULL;
+  tensor *first = table ? tensor_2d(c, DTYPE_I32, B, 1) : NULL;
+  if (!first) return NULL;
+  memset(first->data, 0, (size_t)B * sizeof(int32_t));
+  return embedding(c, first, table);
 }
 
 enum { PARTS = 8 };

@@ -20,6 +20,14 @@ shift_plan shift_quarters(int head_size, int h, int w) {
   return plan;
 }
 
+shift_plan shift_halves(int head_size) {
+  const int half = head_size / 2;
+  return (shift_plan){.period = head_size,
+                      .n_spans = 2,
+                      .span = {{.c0 = 0, .c1 = half, .source = SHIFT_STEP, .step = 1},
+                               {.c0 = half, .c1 = head_size, .source = SHIFT_STEP, .step = -1}}};
+}
+
 enum { FROM_NOTHING = -1, FROM_CARRY = -2 }; /* as cpu.h's shift_rows reads them */
 
 /* The token that span g reads at token t; FROM_CARRY just before the first step. */

@@ -14,6 +14,19 @@ double schedule_cosine(int64_t step, int64_t warmup, int64_t steps, double peak,
   return final + (peak - final) * 0.5 * (1 + cos(pi * progress));
 }
 
+/* From a to b along half a cosine. */
+static double bent(double a, double b, double p) { return b + 0.5 * (a - b) * (1 + cos(pi * p)); }
+
+one_cycle schedule_one_cycle(int64_t step, int64_t steps, double peak) {
+  const double first = peak / 25, last = first / 1e4, turn = 0.1 * (double)steps - 1, at = (double)step;
+  if (at <= turn) {
+    const double p = turn > 0 ? at / turn : 1;
+    return (one_cycle){bent(first, peak, p), bent(0.95, 0.85, p)};
+  }
+  const double end = (double)(steps - 1), p = end > turn ? between((at - turn) / (end - turn)) : 1;
+  return (one_cycle){bent(peak, last, p), bent(0.85, 0.95, p)};
+}
+
 /* How far the run is: (at - from) / (to - from) within 0..1. */
 static double progress_of(double at, double from, double to) {
   return to > from ? between((at - from) / (to - from)) : 1;

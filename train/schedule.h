@@ -4,6 +4,13 @@
 
 #include <stdint.h>
 
+/* The one cycle of PyTorch's OneCycleLR with cosine phases: the rate climbs from peak/25 until 10 % of the steps are
+ * done and falls to peak/250000 at the last, while beta1 goes from 0.95 to 0.85 and back. Spec rwkv-clip 10.2. */
+typedef struct {
+  double rate, beta1;
+} one_cycle;
+one_cycle schedule_one_cycle(int64_t step, int64_t steps, double peak);
+
 /* Linear warm-up over `warmup` steps, then half a cosine from `peak` to `final` at `steps`. */
 double schedule_cosine(int64_t step, int64_t warmup, int64_t steps, double peak, double final);
 

@@ -136,26 +136,6 @@ void image_tower_normalise(const uint8_t *rgb, size_t n, float *pixels) {
   for (size_t i = 0; i < n; i++) pixels[i] = ((float)rgb[i] / 255 - mean[i % 3]) / deviation[i % 3];
 }
 
-/* The position table for a grid of h x w: as stored, or resized. */
-static tensor *positions(ctx *c, const image_tower *m, int h, int w) {
-  const image_tower_config *k = &m->config;
-  tensor *table = m->pos_embed;
-  if (h != k->grid_h || w != k->grid_w) {
-    table = tensor_view(c, table, 4, (int64_t[]){1, k->grid_h, k->grid_w, k->width});
-    table = resample(c, table, resample_bicubic(c, k->grid_h, h), resample_bicubic(c, k->grid_w, w));
-  }
-  return tensor_view(c, table, 2, (int64_t[]){(int64_t)h * w, k->width});
-}
-
-/* The class token at the end of every row of x [B,T,D]. */
-static tensor *append_class(ctx *c, const image_tower *m, tensor *x) {
-  tensor *first = x ? tensor_2d(c, DTYPE_I32, x->dim[0], 1) : NULL;
-  if (!first) return NULL;
-  memset(first->data, 0, (size_t)x->dim[0] * sizeof(int32_t));
-  tensor *token = embedding(c, first, tensor_view(c, m->class_token, 2, (int64_t[]){1, m->config.width}));
-  return concat_tokens(c, 2, (tensor *const[]){x, token});
-}
-
 static tensor *block_forward(ctx *c, const image_tower *m, int i, tensor *x, const shift_plan *plan,
                              const scan_order *order) {
   const image_tower_block *p = &m->block[i];
@@ -174,9 +154,10 @@ tensor *image_tower_tokens(ctx *c, const image_tower *m, const tensor *pixels, i
   *h = (int)x->dim[1];
   *w = (int)x->dim[2];
   int64_t tokens = (int64_t)*h * *w;
-  x = add(c, tensor_view(c, x, 3, (int64_t[]){x->dim[0], tokens, k->width}), positions(c, m, *h, *w));
-  if (m->class_token) {
-    x = append_class(c, m, x);
+  tensor *positions = resize_positions(c, m->pos_embed, k->grid_h, k->grid_w, *h, *w);
+  x = add(c, tensor_view(c, x, 3, (int64_t[]){x->dim[0], tokens, k->width}), positions);
+  if (x && m->class_token) {
+    x = concat_tokens(c, 2, (tensor *const[]){x, repeat_token(c, m->class_token, x->dim[0])});
     tokens++;
   }
   const shift_plan plan = shift_quarters(k->head_size, *h, *w);

@@ -157,6 +157,18 @@ typedef struct {
    * heads that threads are at, N*N/16 + N floats a token, and computes the states between anew: any decay, any T. */
   bool (*wkv7_backward)(const wkv7_args *a, const float *gy, const float *gsT, const wkv7_grads *g);
 
+  /* --- attention (attention.c) ------------------------------------------------------------------------------------ */
+  /* Products s [M,N] of M queries and N keys become weights, in place: row m is the softmax of scale * s over the keys
+   * that its query sees, the first min(N, first + m * step), and zero beyond. lse[m] = log(sum exp(scale s)); infinite
+   * for a query that sees nothing. These three run on the calling thread. */
+  void (*attention_weights)(size_t M, size_t N, size_t first, size_t step, float scale, float *s, float *lse);
+  /* The same weights from the products and lse. */
+  void (*attention_weights_again)(size_t M, size_t N, size_t first, size_t step, float scale, const float *lse,
+                                  float *s);
+  /* From the gradient g [M,N] of weights p to that of the products, in place: g = scale p (g - sum of the row's p g).
+   */
+  void (*attention_slopes)(size_t M, size_t N, float scale, const float *p, float *g);
+
   /* --- losses (loss.c) -------------------------------------------------------------------------------------------- */
   /* ce[m] = log(sum_v exp(x[m][v])) - x[m][target[m]]; rows with weight 0 give 0 and may hold any target. glogits (NULL
    * or [M,V]) = weight[m] * (softmax - onehot). Targets must be in range where the weight is not 0. */

@@ -19,6 +19,7 @@
   void cpu_wkv4_##variant(cpu_kernels *);                                                                              \
   void cpu_wkv6_##variant(cpu_kernels *);                                                                              \
   void cpu_wkv7_##variant(cpu_kernels *);                                                                              \
+  void cpu_attention_##variant(cpu_kernels *);                                                                         \
   void cpu_loss_##variant(cpu_kernels *);                                                                              \
   void cpu_optim_##variant(cpu_kernels *);                                                                             \
   static void fill_##variant(cpu_kernels *table) {                                                                     \
@@ -29,6 +30,7 @@
     cpu_wkv4_##variant(table);                                                                                         \
     cpu_wkv6_##variant(table);                                                                                         \
     cpu_wkv7_##variant(table);                                                                                         \
+    cpu_attention_##variant(table);                                                                                    \
     cpu_loss_##variant(table);                                                                                         \
     cpu_optim_##variant(table);                                                                                        \
   }

@@ -1,5 +1,6 @@
 /* Cross entropy and binary cross entropy over rows of logits, with the gradient of the weighted sum; spec
  * operators 6.1. */
+#include "kernels/cpu/row_max.h"
 #include "kernels/cpu/variant.h"
 #include "kernels/cpu/vecmath.h"
 
@@ -7,13 +8,6 @@
 #include <string.h>
 
 enum { CHUNK = 1024 }; /* floats summed in single precision before they enter a double */
-
-static float row_max(size_t V, const float *x) {
-  float max = -INFINITY;
-#pragma omp simd reduction(max : max)
-  for (size_t v = 0; v < V; v++) max = x[v] > max ? x[v] : max;
-  return max;
-}
 
 /* sum_v exp(x - max); the exponentials go to e if it is not NULL. */
 static double exp_sum(size_t V, float max, const float *restrict x, float *restrict e) {

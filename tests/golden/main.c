@@ -15,13 +15,13 @@
 static const golden_system *const systems[] = {
     &golden_rwkv4,      &golden_rwkv5,  &golden_rwkv6,           &golden_rwkv7,           &golden_rwkv_clip,
     &golden_visualrwkv, &golden_vrwkv6, &golden_clip_preprocess, &golden_caption_metrics, &golden_tokenizers,
+    &golden_clip_bpe,   &golden_mqar,   &golden_openai_clip,     &golden_rwkv_clip_eval,
 };
 enum { SYSTEMS = sizeof systems / sizeof *systems };
 
 /* Systems with reference data that are still to come: their checkpoints must not be taken for another's. */
-static const char *const to_come[] = {"clip-bpe",   "diffusion-rwkv", "goldfinch",      "mqar",     "openai-clip",
-                                      "point-rwkv", "restore-rwkv",   "rwkv-clip-eval", "rwkv-sam", "sam-decoder",
-                                      "sdunet",     "vrwkv",          "vrwkv-upernet"};
+static const char *const to_come[] = {"diffusion-rwkv", "goldfinch", "point-rwkv", "restore-rwkv", "rwkv-sam",
+                                      "sam-decoder",    "sdunet",    "vrwkv",      "vrwkv-upernet"};
 enum { TO_COME = sizeof to_come / sizeof *to_come };
 
 static bool is_to_come(const char *name) {
@@ -42,7 +42,8 @@ static void name_of_model(const char *folder, char *name, size_t room) {
   checkpoint *file = golden_folder_model(folder);
   const bool known = file && identify(file, &id);
   const int generation = known && !strcmp(id.system, "rwkv"); /* each has its folder: of "5.2" the first digit */
-  snprintf(name, room, "%s%.*s", known ? id.system : "", generation, known ? id.version : "");
+  const char *system = known && !strcmp(id.system, "clip") ? "openai-clip" : known ? id.system : "";
+  snprintf(name, room, "%s%.*s", system, generation, known ? id.version : "");
   checkpoint_close(file);
 }
 

@@ -133,6 +133,8 @@ const float *golden_floats(golden_case *k, const char *key, golden_shape *shape)
   return given(k, key, "F32", shape ? shape : &own);
 }
 
+const uint8_t *golden_bytes(golden_case *k, const char *key, golden_shape *shape) { return given(k, key, "U8", shape); }
+
 bool golden_shape_of(golden_case *k, const char *key, golden_shape *shape) {
   const reference *r = find(k, key);
   if (!r || !golden_get(r->file, r->name, NULL, &shape->n_dims, shape->dim)) return false;

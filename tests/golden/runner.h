@@ -37,7 +37,8 @@ typedef struct {
 } golden_system;
 
 extern const golden_system golden_rwkv4, golden_rwkv5, golden_rwkv6, golden_rwkv7, golden_rwkv_clip, golden_visualrwkv,
-    golden_vrwkv6, golden_clip_preprocess, golden_caption_metrics, golden_tokenizers;
+    golden_vrwkv6, golden_clip_preprocess, golden_caption_metrics, golden_tokenizers, golden_clip_bpe, golden_mqar,
+    golden_openai_clip, golden_rwkv_clip_eval;
 
 /* One reference tensor. */
 typedef struct {
@@ -66,6 +67,7 @@ bool golden_has(const golden_case *k, const char *key);
 const char *golden_key(const golden_case *k, size_t index);
 /* The following note a failure, and return NULL or false, if there is no such tensor or it has another type. */
 const float *golden_floats(golden_case *k, const char *key, golden_shape *shape);
+const uint8_t *golden_bytes(golden_case *k, const char *key, golden_shape *shape);
 tensor *golden_tensor(golden_case *k,
                       const char *key); /* on the reference's memory; its header in golden_ctx's arena */
 /* Integers as i32, in golden_ctx's arena. */

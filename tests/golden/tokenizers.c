@@ -1,4 +1,4 @@
-/* The three tokenizers on published vocabularies: texts to ids and back. Spec language-models 6. */
+/* The tokenizers of text models on published vocabularies: texts to ids and back. Spec language-models 6. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,9 +10,7 @@
 
 static const golden_rule rules[] = {{NULL, GIVEN, 0, 0, NULL}};
 
-/* The vocabulary in a file from ../shared/vocab, or from a folder vocab beside the goldens that the case lies in. NULL,
- * noted as skipped, if it is in neither; as a failure if it cannot be read. */
-static tokenizer *open_vocabulary(golden_case *k, const char *file) {
+tokenizer *golden_vocabulary(golden_case *k, const char *file) {
   char path[4200];
   snprintf(path, sizeof path, "../shared/vocab/%s", file);
   if (access(path, R_OK)) snprintf(path, sizeof path, "%s/%s", golden_path(k, "../../../vocab"), file);
@@ -25,10 +23,10 @@ static tokenizer *open_vocabulary(golden_case *k, const char *file) {
   return t;
 }
 
-tokenizer *golden_world(golden_case *k) { return open_vocabulary(k, "rwkv_vocab_v20230424.txt"); }
+tokenizer *golden_world(golden_case *k) { return golden_vocabulary(k, "rwkv_vocab_v20230424.txt"); }
 
 static tokenizer *open_case(golden_case *k) {
-  if (golden_mentions(k, "NeoX")) return open_vocabulary(k, "20B_tokenizer.json");
+  if (golden_mentions(k, "NeoX")) return golden_vocabulary(k, "20B_tokenizer.json");
   if (!golden_mentions(k, "MIDI")) return golden_world(k);
   tokenizer *t = tokenizer_open(TOKENIZER_MIDI);
   if (!t) golden_error(k);

@@ -74,12 +74,30 @@ static void test_warmup(void **state) {
   near(schedule_rwkv(&none, 0, 0), schedule_rwkv(&none, 0, -1000));
 }
 
+/* Up until a tenth of the steps, down to nearly nothing at the last, beta1 the other way. */
+static void test_one_cycle(void **state) {
+  (void)state;
+  enum { STEPS = 100, TURN = 9 };
+  near(schedule_one_cycle(0, STEPS, 1e-3).rate, 4e-5);
+  near(schedule_one_cycle(0, STEPS, 1e-3).beta1, 0.95);
+  near(schedule_one_cycle(TURN, STEPS, 1e-3).rate, 1e-3);
+  near(schedule_one_cycle(TURN, STEPS, 1e-3).beta1, 0.85);
+  near(schedule_one_cycle(TURN + 45, STEPS, 1e-3).rate, (1e-3 + 4e-9) / 2);
+  near(schedule_one_cycle(TURN + 45, STEPS, 1e-3).beta1, 0.9);
+  near(schedule_one_cycle(STEPS - 1, STEPS, 1e-3).rate, 4e-9);
+  near(schedule_one_cycle(STEPS - 1, STEPS, 1e-3).beta1, 0.95);
+  for (int step = 0; step < STEPS - 1; step++) {
+    const one_cycle a = schedule_one_cycle(step, STEPS, 1), b = schedule_one_cycle(step + 1, STEPS, 1);
+    assert_true(step < TURN ? b.rate > a.rate && b.beta1 < a.beta1 : b.rate < a.rate && b.beta1 > a.beta1);
+  }
+  near(schedule_one_cycle(0, 1, 1).rate, 1.0 / 25 / 1e4); /* nothing is divided by zero */
+  near(schedule_one_cycle(0, 10, 1).rate, 1);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_cosine),
-      cmocka_unit_test(test_exponential),
-      cmocka_unit_test(test_tokens),
-      cmocka_unit_test(test_warmup),
+      cmocka_unit_test(test_cosine), cmocka_unit_test(test_exponential), cmocka_unit_test(test_tokens),
+      cmocka_unit_test(test_warmup), cmocka_unit_test(test_one_cycle),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
