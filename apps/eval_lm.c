@@ -6,6 +6,7 @@
 #include "apps/args.h"
 #include "apps/eval.h"
 #include "apps/interrupt.h"
+#include "apps/model.h"
 #include "apps/output.h"
 #include "apps/progress.h"
 #include "linnet.h"
@@ -251,9 +252,8 @@ static const char *foreign_option(const job *j) {
   return NULL;
 }
 
-/* EXIT_DONE, or EXIT_MISUSE after a sentence. */
+/* EXIT_DONE, or another exit code after a sentence. */
 static int settle(job *j) {
-  const char *wish = getenv("LINNET_MODEL");
   if (!find_task(j))
     return misuse(&self, "--task: '%s' is not of perplexity, lambada, multiple-choice, position-loss", j->task_word);
   const char *foreign = foreign_option(j);
@@ -263,8 +263,7 @@ static int settle(job *j) {
   if (j->context == 1 || j->context == 2) return misuse(&self, "--context: a window has at least 3 tokens");
   if (j->context && j->stream) return misuse(&self, "--context and --stream exclude each other");
   if (j->json && j->tsv) return misuse(&self, "--json and --tsv exclude each other");
-  if (!j->model) j->model = wish && *wish ? wish : NULL;
-  if (!j->model) return misuse(&self, "there is no model; give one with --model PATH or in $LINNET_MODEL");
+  if (!(j->model = model_path(j->model, SHIPPED_TEXT))) return failed();
   if (!j->o.data) j->o.data = task_data[j->task];
   if (!j->series) j->series = strrchr(j->model, '/') ? strrchr(j->model, '/') + 1 : j->model;
   j->o.newline = !strcmp(j->prefix, "newline");
@@ -282,7 +281,7 @@ int run_eval_lm(int argc, char **argv) {
   const double ever = 1e15;
   const arg list[] = {
       {"task", 0, ARG_TEXT, &j.task_word, 0, 0, "TASK", "perplexity, lambada, multiple-choice or position-loss"},
-      {"model", 'm', ARG_TEXT, &j.model, 0, 0, "PATH", "the model (else $LINNET_MODEL)"},
+      ARG_MODEL(&j.model),
       {"vocab", 0, ARG_TEXT, &j.vocabulary, 0, 0, "FILE",
        "its vocabulary (else the one that the model's file carries)"},
       {"data", 'd', ARG_TEXT, &j.o.data, 0, 0, "PATH", "what is asked; - is standard input"},

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "apps/interrupt.h"
+#include "apps/model.h"
 #include "apps/output.h"
 #include "linnet.h"
 
@@ -26,9 +27,6 @@ static bool read_bias(const char *text, logit_bias *b) {
 }
 
 int generation_args_check(const verb *self, generation_args *a) {
-  const char *wish = getenv("LINNET_MODEL");
-  if (!a->model) a->model = wish && *wish ? wish : NULL;
-  if (!a->model) return misuse(self, "there is no model; give one with --model PATH or in $LINNET_MODEL");
   for (int i = 0; i < a->bias_texts.n; i++)
     if (!read_bias(a->bias_texts.item[i], &a->bias[i]))
       return misuse(self,
@@ -55,7 +53,8 @@ static status run_with(const generation_args *a, const text_model *model, ctx *c
 
 int generation_run(const generation_args *a, generation_work work, void *user) {
   watch_interrupts();
-  text_model *model = text_model_open(a->model, a->vocabulary);
+  const char *path = model_path(a->model, SHIPPED_TEXT);
+  text_model *model = path ? text_model_open(path, a->vocabulary) : NULL;
   ctx *c = model && (!a->states || !text_model_start(model, a->states)) ? ctx_new() : NULL;
   const status s = c ? run_with(a, model, c, work, user) : last_status();
   ctx_free(c);
@@ -95,8 +94,7 @@ void said_free(said *s) {
   *s = (said){0};
 }
 
-json_t *said_json(const said *s, size_t prompt_tokens, const generate_result *r) {
+json_t *said_json(const said *s, size_t tokens_read, const generate_result *r) {
   return json_pack("{s:o,s:I,s:I,s:s}", "text", json_stringn(s->n ? s->bytes : "", s->n), "prompt_tokens",
-                   (json_int_t)prompt_tokens, "tokens", (json_int_t)r->tokens, "finish",
-                   generate_finish_name(r->finish));
+                   (json_int_t)tokens_read, "tokens", (json_int_t)r->tokens, "finish", generate_finish_name(r->finish));
 }

@@ -18,9 +18,8 @@ typedef struct {
 
 /* Their rows of the table of arguments; `g` is a generation_args. */
 #define GENERATION_ARGS(g)                                                                                              \
-  {"model", 'm', ARG_TEXT, &(g).model, 0, 0, "PATH", "the model (else $LINNET_MODEL)"},                                 \
-      {"vocab", 0, ARG_TEXT, &(g).vocabulary,                                                                           \
-       0,       0, "FILE",   "its vocabulary (else the one that the model's file carries)"},                            \
+  ARG_MODEL(&(g).model), {"vocab", 0, ARG_TEXT, &(g).vocabulary,                                                        \
+                          0,       0, "FILE",   "its vocabulary (else the one that the model's file carries)"},         \
       {"states", 0, ARG_TEXT, &(g).states, 0, 0, "FILE", "begin from the trained states of `train lm --train states`"}, \
       {"n-predict", 'n', ARG_LONG, &(g).options.max_tokens, -1, 1e15, "N", "most tokens; -1 = no bound"},               \
       {"temp", 0,   ARG_FLOAT, &(g).options.draw.sample.temperature,                                                    \
@@ -73,6 +72,6 @@ typedef struct {
 bool said_keep(said *s, const char *text, size_t n); /* false if memory is short */
 void said_free(said *s);
 /* "text", "prompt_tokens", "tokens" and "finish" */
-json_t *said_json(const said *s, size_t prompt_tokens, const generate_result *r);
+json_t *said_json(const said *s, size_t tokens_read, const generate_result *r);
 
 #endif

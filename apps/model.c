@@ -8,12 +8,12 @@
 
 #include "kernels/file.h"
 
-#define MODEL_FILE "captioner.gguf"
-
 /* --- models ------------------------------------------------------------------------------------------------------- */
 
-/* "<folder of the executable>/../share/linnet/captioner.gguf"; false if the system does not say where it is. */
-static bool beside_executable(char *out, size_t room) {
+enum { PATH_ROOM = PATH_MAX + 64 };
+
+/* "<folder of the executable>/../share/linnet/<shipped>"; false if the system does not say where it is. */
+static bool beside_executable(char out[PATH_ROOM], const char *shipped) {
   char self[PATH_MAX];
   ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
   if (n <= 0) return false;
@@ -21,23 +21,30 @@ static bool beside_executable(char *out, size_t room) {
   char *slash = strrchr(self, '/');
   if (!slash) return false;
   *slash = 0;
-  int length = snprintf(out, room, "%s/../share/linnet/%s", self, MODEL_FILE);
-  return length > 0 && (size_t)length < room;
+  int length = snprintf(out, PATH_ROOM, "%s/../share/linnet/%s", self, shipped);
+  return length > 0 && length < PATH_ROOM;
 }
 
-visualrwkv *model_open(const char *given) {
-  char path[PATH_MAX + 64];
+const char *model_path(const char *given, const char *shipped) {
+  static char path[PATH_ROOM], source[PATH_ROOM];
   const char *wish = getenv("LINNET_MODEL");
-  if (given) return visualrwkv_open(given);
-  if (wish && *wish) return visualrwkv_open(wish);
-  if (beside_executable(path, sizeof path) && !access(path, F_OK)) return visualrwkv_open(path);
+  if (given) return given;
+  if (wish && *wish) return wish;
+  const bool known = beside_executable(path, shipped);
+  if (known && !access(path, F_OK)) return path;
 #ifdef LINNET_WEIGHTS_DIR
-  if (!access(LINNET_WEIGHTS_DIR "/" MODEL_FILE, F_OK)) return visualrwkv_open(LINNET_WEIGHTS_DIR "/" MODEL_FILE);
+  snprintf(source, sizeof source, "%s/%s", LINNET_WEIGHTS_DIR, shipped);
+  if (!access(source, F_OK)) return source;
 #endif
   return fail_null(STATUS_IO,
                    "no model was found: give one with --model PATH or in the environment variable LINNET_MODEL, or put "
-                   "one where it is looked for, at %s",
-                   beside_executable(path, sizeof path) ? path : "share/linnet/" MODEL_FILE);
+                   "one where it is looked for, at %s%s",
+                   known ? path : "share/linnet/", known ? "" : shipped);
+}
+
+visualrwkv *model_open(const char *given) {
+  const char *path = model_path(given, SHIPPED_CAPTIONER);
+  return path ? visualrwkv_open(path) : NULL;
 }
 
 /* --- pictures ----------------------------------------------------------------------------------------------------- */

@@ -4,7 +4,14 @@
 
 #include "fusion/visualrwkv.h"
 
-/* The model at `given`; if that is NULL at $LINNET_MODEL, else the installed one. NULL with a sentence. */
+/* The models that ship. */
+#define SHIPPED_CAPTIONER "captioner.gguf"
+#define SHIPPED_TEXT "text.gguf"
+
+/* Where a model is: at `given`; if that is NULL at $LINNET_MODEL, else where the one that ships was installed, else in
+ * the source tree. NULL with a sentence; valid until the next call. */
+const char *model_path(const char *given, const char *shipped);
+/* The captioner that is there. NULL with a sentence. */
 visualrwkv *model_open(const char *given);
 
 /* A picture from a file, or from standard input if the path is "-". NULL with a sentence. */

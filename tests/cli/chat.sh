@@ -79,8 +79,8 @@ lines err 1
 
 # --- misuse and other models -----------------------------------------------------------------------------------------
 run 2 chat hello
-LINNET_MODEL='' run 2 chat
-says err "no model"
+LINNET_MODEL=$work/none run 1 chat
+says err "none"
 awk 'BEGIN { for (i = 0; i < 300; i++) printf "%d b\047%s\\x%02x\047 %d\n", i + 1, i < 256 ? "" : "z", i % 256, 1 + (i > 255) }' >"$work/large.txt"
 talk 1 'x\n' --vocab "$work/large.txt"
 says err "301 tokens"
