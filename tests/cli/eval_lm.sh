@@ -97,8 +97,8 @@ run 2 eval lm --tsv
 says err "--tsv does not belong to --task perplexity"
 run 2 eval lm --task lambada --join
 run 2 eval lm --task position-loss --tsv --json
-LINNET_MODEL='' run 2 eval lm
-says err "no model"
+LINNET_MODEL=$work/none run 1 eval lm
+says err "none"
 
 # --- bad input: one sentence, exit code 1, nothing on stdout ---------------------------------------------------------
 refused() { # WORD TASK FILE ARGUMENT...

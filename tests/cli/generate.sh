@@ -183,8 +183,8 @@ run 1 generate -m "$pictures/gradient_97x61.png" -p x
 lines err 1
 run 1 generate --vocab "$work/none" -p x
 says err "$work/none"
-LINNET_MODEL='' run 2 generate -p x
-says err "no model"
+LINNET_MODEL=$work/none run 1 generate -p x
+says err "none"
 
 # --- interrupts: what was said stands, and is saved ------------------------------------------------------------------
 # interrupt FILE ARGUMENT...: sends SIGINT when FILE has something in it; exit code in $code
