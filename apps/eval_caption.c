@@ -18,7 +18,12 @@ const char eval_help[] =
     "Scores a captioner on pictures that it never saw, beside the same model shown blank pictures and\n"
     "beside the fixed answer made of the most frequent words. Sets: scenes (new scenes of training\n"
     "pictures), unseen (unseen pictures of known kinds), kinds (pictures of held-out kinds), validation.\n\n"
-    "linnet eval lm scores a text model; its options: linnet eval lm --help\n";
+    "There is more to score, each with its options (linnet eval lm --help):\n"
+    "  eval lm            a text model\n"
+    "  eval zeroshot      a pair of towers, as a classifier that was never trained\n"
+    "  eval retrieval     a pair of towers, at finding pictures and captions\n"
+    "  eval linear-probe  what an image tower's features tell\n"
+    "  eval classifier    a classifier of pictures\n";
 
 typedef struct {
   progress bar;
@@ -160,9 +165,7 @@ int run_eval_caption(const verb *self, int argc, char **argv) {
       ARG_QUIET(&quiet),
   };
   if (!args_parse(self, list, sizeof list / sizeof *list, argc, argv, &at, &code)) return code;
-  if (at == argc) return misuse(self, "score what? There is: caption, lm");
-  if (strcmp(argv[at], "caption"))
-    return misuse(self, "'%s' cannot be scored; there is: caption, lm (which comes first)", argv[at]);
+  if (at == argc || strcmp(argv[at], "caption")) return eval_what(self, at < argc ? argv[at] : NULL);
   if (argc - at > 1) return misuse(self, "eval caption takes no operands, found '%s'", argv[at + 1]);
   if (!parse_sets(sets, which)) return misuse(self, "--set: '%s' is not of scenes, unseen, kinds, validation", sets);
   linnet_set_threads(threads);

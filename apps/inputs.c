@@ -2,13 +2,16 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "apps/output.h"
 #include "data/image.h"
+#include "data/lines.h"
 
 enum { DEEPEST = 64 };
 
@@ -30,15 +33,21 @@ void inputs_free(inputs *in) {
   *in = (inputs){0};
 }
 
+/* The first bytes of a file; false if it cannot be read. */
+static bool read_begin(const char *path, char *begin, size_t room, size_t *n) {
+  FILE *file = fopen(path, "rb");
+  if (!file) return false;
+  *n = fread(begin, 1, room, file);
+  const bool good = !ferror(file);
+  fclose(file);
+  return good;
+}
+
 /* Whether a file of a folder begins like a picture. One that cannot be read may be one: opening it will say why not. */
 static bool may_be_picture(const char *path) {
   char begin[512];
-  FILE *file = fopen(path, "rb");
-  if (!file) return true;
-  const size_t n = fread(begin, 1, sizeof begin, file);
-  const bool damaged = ferror(file);
-  fclose(file);
-  return damaged || (n && image_recognised(begin, n));
+  size_t n;
+  return !read_begin(path, begin, sizeof begin, &n) || (n && image_recognised(begin, n));
 }
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
@@ -96,15 +105,48 @@ static status gather_operand(inputs *in, const char *folder, int depth) {
   return s;
 }
 
+/* The path that a list's line names; the caller frees it. */
+static char *listed_path(const char *list, const char *line) {
+  const char *slash = *line == '/' ? NULL : strrchr(list, '/');
+  const size_t folder = slash ? (size_t)(slash - list) + 1 : 0, room = folder + strlen(line) + 1;
+  char *path = mem_alloc(room, 1);
+  if (path) snprintf(path, room, "%.*s%s", (int)folder, list, line);
+  return path;
+}
+
+/* Whether a file is a list: no picture, and its first line names something that is there. */
+static bool is_list(const char *path) {
+  char begin[PATH_MAX + 1];
+  size_t n;
+  if (!read_begin(path, begin, sizeof begin - 1, &n) || !n || image_recognised(begin, n)) return false;
+  begin[n] = 0;
+  begin[strcspn(begin, "\r\n")] = 0;
+  char *first = *begin ? listed_path(path, begin) : NULL;
+  const bool there = first && !access(first, F_OK);
+  free(first);
+  return there;
+}
+
+static status gather_list(inputs *in, const char *path) {
+  lines list;
+  status s = lines_read(&list, path);
+  for (size_t i = 0; !s && i < list.n; i++)
+    if (*list.line[i]) s = keep(in, listed_path(path, list.line[i]));
+  lines_free(&list);
+  return s;
+}
+
 status inputs_gather(inputs *in, char *const *operand, size_t n, bool recursive) {
   status s = STATUS_OK;
-  bool folders = false;
+  in->named_one = n == 1;
   for (size_t i = 0; !s && i < n; i++) {
     struct stat info;
-    const bool folder = !stat(operand[i], &info) && S_ISDIR(info.st_mode);
-    folders |= folder;
-    s = folder ? gather_operand(in, operand[i], recursive ? DEEPEST : 0) : keep(in, mem_string(operand[i]));
+    const bool there = !stat(operand[i], &info), folder = there && S_ISDIR(info.st_mode);
+    const bool list = there && S_ISREG(info.st_mode) && is_list(operand[i]);
+    in->named_one &= !folder && !list;
+    s = folder ? gather_operand(in, operand[i], recursive ? DEEPEST : 0)
+        : list ? gather_list(in, operand[i])
+               : keep(in, mem_string(operand[i]));
   }
-  in->named_one = n == 1 && !folders;
   return s;
 }

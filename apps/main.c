@@ -16,11 +16,13 @@ static const char devices_help[] = "  linnet devices\n\n"
 static const char help_help[] = "  linnet help caption\n\n"
                                 "Prints the help of a verb, or the list of verbs.\n";
 
-extern const char caption_help[], generate_help[], chat_help[], convert_help[], quantize_help[], inspect_help[],
-    train_help[], eval_help[], bench_help[];
+extern const char caption_help[], classify_help[], embed_help[], generate_help[], chat_help[], convert_help[],
+    quantize_help[], inspect_help[], train_help[], eval_help[], bench_help[];
 
 const verb verbs[] = {
     {"caption", "says what pictures show", run_caption, caption_help},
+    {"classify", "says which of your labels pictures go with", run_classify, classify_help},
+    {"embed", "turns pictures or texts into vectors", run_embed, embed_help},
     {"generate", "goes on with a text", run_generate, generate_help},
     {"chat", "answers in a conversation", run_chat, chat_help},
     {"inspect", "says what is in a model file", run_inspect, inspect_help},

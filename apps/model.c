@@ -47,6 +47,11 @@ visualrwkv *model_open(const char *given) {
   return path ? visualrwkv_open(path) : NULL;
 }
 
+clip_model *pair_open(const char *given, const char *vocabulary) {
+  const char *path = model_path(given, SHIPPED_PAIR);
+  return path ? clip_model_open(path, vocabulary) : NULL;
+}
+
 /* --- pictures ----------------------------------------------------------------------------------------------------- */
 
 uint8_t *picture_bytes(const char *path, const char **name, size_t *n) {

@@ -8,6 +8,10 @@
 int run_train_caption(const verb *self, int argc, char **argv); /* argv[1..]: options, and the word "caption" */
 int run_train_lm(int argc, char **argv);                        /* argv[1] is "lm" */
 int run_train_mqar(int argc, char **argv);                      /* argv[1] is "mqar" */
+int run_train_clip(int argc, char **argv);                      /* argv[1] is "clip" */
+int run_train_classifier(int argc, char **argv);                /* argv[1] is "classifier" */
+/* Names the mistake of a word that is not "caption", or of none (NULL). */
+int train_what(const verb *self, const char *word);
 
 /* The options of a struct with these members, as run_settings is one. */
 #define ARG_OPTIMIZER(o)                                                                                               \

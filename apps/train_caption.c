@@ -17,7 +17,11 @@ const char train_help[] =
     "Trains a captioner on generated scenes. The folder --out receives checkpoint.safetensors, from\n"
     "which --resume goes on (with the options that the file holds), and captioner.gguf, the\n"
     "model for use. Ctrl-C saves the checkpoint and ends with exit code 130; a second one ends at once.\n\n"
-    "linnet train lm trains a text model; its options: linnet train lm --help\n";
+    "There is more to train, each with its options (linnet train lm --help):\n"
+    "  train lm          a text model\n"
+    "  train clip        a pair of towers for pictures and texts\n"
+    "  train classifier  an image tower that names what pictures show\n"
+    "  train mqar        nothing that is kept: it measures how well a small model recalls\n";
 
 static void show(void *user, const train_progress *p) {
   char left[DURATION_TEXT];
@@ -56,9 +60,7 @@ int run_train_caption(const verb *self, int argc, char **argv) {
       ARG_QUIET(&quiet),
   };
   if (!args_parse(self, list, sizeof list / sizeof *list, argc, argv, &at, &code)) return code;
-  if (at == argc) return misuse(self, "train what? There are: caption, lm");
-  if (!strcmp(argv[at], "lm")) return misuse(self, "'lm' comes before its options: linnet train lm ...");
-  if (strcmp(argv[at], "caption")) return misuse(self, "'%s' cannot be trained; there are: caption, lm", argv[at]);
+  if (at == argc || strcmp(argv[at], "caption")) return train_what(self, at < argc ? argv[at] : NULL);
   if (!run_is_sound(self, "caption", &o.run, o.init, argc, argv, at)) return EXIT_MISUSE;
   linnet_set_threads(threads);
   watch_interrupts();

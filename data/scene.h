@@ -56,6 +56,14 @@ status scene_make(const object_set *set, const scene_options *options, uint64_t 
  * one. */
 status scene_of_picture(const object_set *set, uint32_t picture, int size, scene *out);
 
+/* Says it all again without colours, which is as true: caption and references change, the picture does not. */
+void scene_forget_colours(const object_set *set, scene *s);
+
+/* Shows the texts that a vocabulary of captions is made of, until one is refused: the words of every kind that is not
+ * held out, and captions of scenes of training pictures, with a space before. */
+typedef status (*scene_text_fn)(void *user, const char *text, size_t n);
+status scene_texts(const object_set *set, int max_objects, uint64_t seed, scene_text_fn each, void *user);
+
 /* "a red apple", "two dogs": writes the noun phrase of a group and returns its length. */
 int scene_phrase(const object_set *set, const scene_group *group, char *out, size_t capacity);
 

@@ -118,3 +118,30 @@ void scene_describe(const object_set *set, scene *out) {
   }
   memcpy(out->caption, out->reference[0], SCENE_MAX_CAPTION);
 }
+
+void scene_forget_colours(const object_set *set, scene *s) {
+  for (int i = 0; i < s->n_groups; i++) s->group[i].colour = COLOUR_NONE;
+  for (int i = 0; i < s->n_objects; i++) s->object[i].colour = COLOUR_NONE;
+  scene_describe(set, s);
+}
+
+status scene_texts(const object_set *set, int max_objects, uint64_t seed, scene_text_fn each, void *user) {
+  enum { CAPTIONS = 4000 };
+  const scene_options options = {.size = 16, .pictures = SPLIT_TRAIN, .max_objects = max_objects};
+  char text[SCENE_MAX_CAPTION + 1];
+  status s = STATUS_OK;
+  for (uint32_t k = 0; !s && k < object_kinds(set); k++) {
+    const object_kind *kind = object_kind_at(set, k);
+    const int n = snprintf(text, sizeof text, "a %s, two %s", kind->singular, kind->plural);
+    if (!kind->held_out) s = each(user, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+  }
+  scene *shown = s ? NULL : scene_new(options.size);
+  if (!s && !shown) s = last_status();
+  for (uint64_t i = 0; !s && i < CAPTIONS; i++) {
+    s = scene_make(set, &options, seed, i, shown);
+    const int n = snprintf(text, sizeof text, " %s", shown->caption);
+    if (!s) s = each(user, text, (size_t)n);
+  }
+  scene_free(shown);
+  return s;
+}

@@ -12,8 +12,10 @@ static const param_spec scale_row = {"logit_scale", offsetof(clip_pair, logit_sc
                                      init_constant, 2.6592600f /* ln(1/0.07) */,      0,   0};
 
 static const char key_gelu[] = "linnet.clip.gelu", key_image_heads[] = "linnet.clip.image_heads",
-                  key_text_heads[] = "linnet.clip.text_heads", key_scan[] = "linnet.tower_scan";
-static const char quick[] = "quick", exact[] = "exact", rows[] = "rows", alternate[] = "alternate";
+                  key_text_heads[] = "linnet.clip.text_heads", key_scan[] = "linnet.tower_scan",
+                  key_context[] = "linnet.clip.context", key_picture[] = "linnet.clip.picture";
+static const char quick[] = "quick", exact[] = "exact", rows[] = "rows", alternate[] = "alternate", crop[] = "crop",
+                  fit[] = "fit";
 
 /* --- what names and shapes do not tell ---------------------------------------------------------------------------- */
 
@@ -34,14 +36,14 @@ static bool is_quick(const checkpoint *file, clip_naming naming) {
   return checkpoint_find(file, "input_resolution") || (patches && patches->dtype == CHECKPOINT_F16);
 }
 
-static int64_t heads_in_metadata(const checkpoint *file, const char *key) {
+static int64_t number_in_metadata(const checkpoint *file, const char *key) {
   const char *text = checkpoint_metadata(file, key);
   return text ? strtol(text, NULL, 10) : 0;
 }
 
 /* Heads that are said somewhere replace those that were guessed from the width. */
 static void settle_heads(const checkpoint *file, clip_tower_config *k, bool of_image) {
-  int64_t heads = heads_in_metadata(file, of_image ? key_image_heads : key_text_heads), size;
+  int64_t heads = number_in_metadata(file, of_image ? key_image_heads : key_text_heads), size;
   if (!heads)
     beside_integer(file, hf_json, of_image ? "vision_config.num_attention_heads" : "text_config.num_attention_heads",
                    &heads);
@@ -65,6 +67,12 @@ static status read_rwkv(clip_config *k, const checkpoint *file, const identity *
   if (!s && k->has_text) s = rwkv_clip_text_config_read(&k->rwkv_text, file, text_name);
   const char *scan = checkpoint_metadata(file, key_scan);
   k->rwkv_image.alternate_scan = scan && !strcmp(scan, alternate);
+  const char *picture = checkpoint_metadata(file, key_picture);
+  k->fit = picture && !strcmp(picture, fit);
+  const int64_t context = number_in_metadata(file, key_context);
+  if (!s && (context < 0 || context > 1 << 16))
+    s = fail(STATUS_FORMAT, "%s: texts of %lld tokens", checkpoint_path(file), (long long)context);
+  k->context = (int)context;
   return s;
 }
 
@@ -161,14 +169,18 @@ void clip_close(clip_pair *m) {
 status clip_save(const clip_pair *m, const char *path, const params_file *what) {
   enum { OWN = 4, NUMBER = 16 };
   const clip_config *k = &m->config;
-  char image_heads[NUMBER], text_heads[NUMBER];
+  char image_heads[NUMBER], text_heads[NUMBER], context[NUMBER];
   snprintf(image_heads, sizeof image_heads, "%d", k->image.tower.heads);
   snprintf(text_heads, sizeof text_heads, "%d", k->text.tower.heads);
+  snprintf(context, sizeof context, "%d", clip_text_length(m));
   const char *own[OWN][2] = {{CHECKPOINT_SYSTEM, k->rwkv ? "rwkv-clip" : "clip"}};
   size_t n_own = 1;
   if (k->rwkv) {
-    own[n_own][0] = key_scan;
-    own[n_own++][1] = k->rwkv_image.alternate_scan ? alternate : rows;
+    const char *const rwkv[][2] = {{key_scan, k->rwkv_image.alternate_scan ? alternate : rows},
+                                   {key_picture, k->fit ? fit : crop},
+                                   {key_context, context}};
+    memcpy(own + n_own, rwkv, sizeof rwkv);
+    n_own += sizeof rwkv / sizeof *rwkv;
   } else {
     const char *const vit[][2] = {{key_gelu, k->image.tower.quick_gelu ? quick : exact},
                                   {key_image_heads, image_heads},
@@ -198,7 +210,10 @@ int clip_image_side(const clip_pair *m) {
   return (h > w ? h : w) * (k->rwkv ? k->rwkv_image.patch : k->image.patch);
 }
 
-int clip_text_length(const clip_pair *m) { return m->config.rwkv ? RWKV_CLIP_CONTEXT : m->config.text.context; }
+int clip_text_length(const clip_pair *m) {
+  if (!m->config.rwkv) return m->config.text.context;
+  return m->config.context ? m->config.context : RWKV_CLIP_CONTEXT;
+}
 
 int clip_vocabulary(const clip_pair *m) {
   return m->config.rwkv ? m->config.rwkv_text.vocab_size : m->config.text.vocab_size;

@@ -21,6 +21,8 @@ typedef struct {
   rwkv_clip_text_config rwkv_text;
   clip_vit_config image;
   clip_text_config text;
+  int context; /* of RWKV-CLIP, whose names and shapes do not tell: tokens of a text; 0 is the published 77 */
+  bool fit;    /* pictures are put whole on a white square (image_fit_square), not cropped: our own pairs */
 } clip_config;
 
 typedef struct {

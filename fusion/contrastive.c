@@ -38,7 +38,18 @@ tensor *scaled_cosines(ctx *c, tensor *a, tensor *b, tensor *log_scale) {
 
 /* --- loss --------------------------------------------------------------------------------------------------------- */
 
-tensor *contrastive_loss(ctx *c, tensor *images, tensor *texts, tensor *log_scale) {
+/* Takes answers that are not wrong out of the cosines: those of row i and column j, or the other way round. */
+static tensor *set_apart(ctx *c, tensor *cosines, const bool *same, bool turned) {
+  if (!cosines || !same) return cosines;
+  const float far = -1e9f; /* of no weight in a softmax */
+  const int64_t B = cosines->dim[0];
+  tensor *away = tensor_2d(c, DTYPE_F32, B, B);
+  for (int64_t i = 0; away && i < B; i++)
+    for (int64_t j = 0; j < B; j++) f32(away)[i * B + j] = i != j && same[turned ? j * B + i : i * B + j] ? far : 0;
+  return add(c, cosines, away);
+}
+
+tensor *contrastive_loss_apart(ctx *c, tensor *images, tensor *texts, tensor *log_scale, const bool *same) {
   if (!images || !texts) return NULL;
   int64_t B = images->dim[0];
   assert(texts->dim[0] == B);
@@ -49,9 +60,13 @@ tensor *contrastive_loss(ctx *c, tensor *images, tensor *texts, tensor *log_scal
     own[b] = (int32_t)b;
     share[b] = 0.5f / (float)B;
   }
-  tensor *of_images = cross_entropy(c, scaled_cosines(c, images, texts, log_scale), own, share, 0);
-  tensor *of_texts = cross_entropy(c, scaled_cosines(c, texts, images, log_scale), own, share, 0);
-  return add(c, of_images, of_texts);
+  tensor *of_images = set_apart(c, scaled_cosines(c, images, texts, log_scale), same, false);
+  tensor *of_texts = set_apart(c, scaled_cosines(c, texts, images, log_scale), same, true);
+  return add(c, cross_entropy(c, of_images, own, share, 0), cross_entropy(c, of_texts, own, share, 0));
+}
+
+tensor *contrastive_loss(ctx *c, tensor *images, tensor *texts, tensor *log_scale) {
+  return contrastive_loss_apart(c, images, texts, log_scale, NULL);
 }
 
 void match_probabilities(float *cosines, int64_t M, int64_t K, float scale) {

@@ -29,6 +29,8 @@ tensor *scale(ctx *c, tensor *x, float factor);
 tensor *act(ctx *c, act_kind kind, tensor *x);
 /* a * act(g), same shapes: silu for RWKV-6's output gate, sigmoid for channel mixes. */
 tensor *gate(ctx *c, tensor *a, act_kind kind, tensor *g);
+/* Sample b of x [B,...] times factor[b], which is copied. */
+tensor *scale_samples(ctx *c, tensor *x, const float *factor);
 
 /* --- norms (1.3): biased variance; eps has no default because systems differ -------------------------------------- */
 

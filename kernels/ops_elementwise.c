@@ -1,5 +1,6 @@
 /* Sums, activations and gates. Spec operators 1.2. */
 #include <assert.h>
+#include <string.h>
 
 #include "kernels/ops.h"
 
@@ -62,6 +63,34 @@ tensor *scale(ctx *c, tensor *x, float factor) {
   if (!y) return NULL;
   cpu()->axpby((size_t)tensor_count(x), factor, f32(x), 0, NULL, f32(y));
   return track(c, y, x->needs_grad, scale_backward, &(scale_record){x, y, factor}, sizeof(scale_record));
+}
+
+/* --- a factor for each sample ------------------------------------------------------------------------------------- */
+
+typedef struct {
+  tensor *x, *y;
+  float *factor;
+} scale_samples_record;
+
+static void scale_samples_backward(ctx *c, void *saved) {
+  scale_samples_record *s = saved;
+  const float *gy = grad_of(s->y);
+  bool acc;
+  float *gx = gy ? grad_target(c, s->x, &acc) : NULL;
+  if (!gx) return;
+  const size_t B = (size_t)s->x->dim[0], n = (size_t)tensor_count(s->x) / B;
+  for (size_t b = 0; b < B; b++) cpu()->axpby(n, s->factor[b], gy + b * n, acc, acc ? gx + b * n : NULL, gx + b * n);
+}
+
+tensor *scale_samples(ctx *c, tensor *x, const float *factor) {
+  tensor *y = x ? tensor_like(c, x) : NULL;
+  if (!y) return NULL;
+  const size_t B = (size_t)x->dim[0], n = (size_t)tensor_count(x) / B;
+  scale_samples_record s = {x, y, arena_alloc(c->memory, B * sizeof *s.factor)};
+  if (!s.factor) return NULL;
+  memcpy(s.factor, factor, B * sizeof *factor);
+  for (size_t b = 0; b < B; b++) cpu()->axpby(n, factor[b], f32(x) + b * n, 0, NULL, f32(y) + b * n);
+  return track(c, y, x->needs_grad, scale_samples_backward, &s, sizeof s);
 }
 
 /* --- activations and gates ---------------------------------------------------------------------------------------- */

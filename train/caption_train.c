@@ -73,30 +73,18 @@ typedef struct {
 
 static const char before_text[] = "User: ", after_text[] = "\nDescribe the picture.\n\nAssistant:";
 
+static status add_text(void *vocabulary, const char *text, size_t n) {
+  return vocabulary_add_text(vocabulary, text, n);
+}
+
 /* The vocabulary: the prompt's pieces, every trained kind's words, and the words of generated captions. */
 static status make_vocabulary(const trainer *t, char **text) {
-  enum { CAPTIONS = 4000 };
   static const char *const pieces[] = {before_text, "\nDescribe the picture.", "\n\nAssistant:", "\n\n"};
   vocabulary_builder *v = vocabulary_builder_new();
   status s = v ? STATUS_OK : last_status();
   for (size_t i = 0; !s && i < sizeof pieces / sizeof *pieces; i++)
     s = vocabulary_add_piece(v, pieces[i], strlen(pieces[i]));
-  for (uint32_t k = 0; !s && t->objects && k < object_kinds(t->objects); k++) {
-    const object_kind *kind = object_kind_at(t->objects, k);
-    char phrase[SCENE_MAX_CAPTION];
-    int n = snprintf(phrase, sizeof phrase, "a %s, two %s", kind->singular, kind->plural);
-    if (!kind->held_out) s = vocabulary_add_text(v, phrase, (size_t)n);
-  }
-  const scene_options options = {.size = 16, .pictures = SPLIT_TRAIN, .max_objects = t->o.max_objects};
-  scene *drawn = s || !t->objects ? NULL : scene_new(options.size);
-  if (!s && t->objects && !drawn) s = last_status();
-  for (uint64_t i = 0; !s && drawn && i < CAPTIONS; i++) {
-    s = scene_make(t->objects, &options, t->o.run.seed, i, drawn);
-    char caption[SCENE_MAX_CAPTION + 1];
-    int n = snprintf(caption, sizeof caption, " %s", drawn->caption);
-    if (!s) s = vocabulary_add_text(v, caption, (size_t)n);
-  }
-  scene_free(drawn);
+  if (!s && t->objects) s = scene_texts(t->objects, t->o.max_objects, t->o.run.seed, add_text, v);
   size_t size;
   if (!s) s = vocabulary_write(v, (uint32_t)t->o.vocabulary, text, &size);
   vocabulary_builder_free(v);

@@ -8,50 +8,6 @@
 
 /* --- zero-shot classification ------------------------------------------------------------------------------------- */
 
-static double length_of(const float *x, size_t D) {
-  double sum = 0;
-  for (size_t d = 0; d < D; d++) sum += (double)x[d] * (double)x[d];
-  return fmax(sqrt(sum), 1e-12);
-}
-
-status zero_shot_classifier(const float *prompts, size_t n, const int32_t *class_of, size_t K, size_t D,
-                            float *classifier) {
-  size_t *count = mem_zero(K, sizeof *count);
-  if (!count) return STATUS_MEMORY;
-  status s = STATUS_OK;
-  memset(classifier, 0, K * D * sizeof *classifier);
-  for (size_t i = 0; !s && i < n; i++) {
-    const size_t k = (size_t)class_of[i];
-    const float *x = prompts + i * D;
-    if (class_of[i] < 0 || k >= K) {
-      s = fail(STATUS_ARGUMENT, "a prompt is about class %d of %zu", (int)class_of[i], K);
-      break;
-    }
-    const double length = length_of(x, D);
-    for (size_t d = 0; d < D; d++) classifier[k * D + d] += (float)((double)x[d] / length);
-    count[k]++;
-  }
-  for (size_t k = 0; !s && k < K; k++) {
-    float *row = classifier + k * D;
-    if (!count[k]) s = fail(STATUS_ARGUMENT, "class %zu has no prompt", k);
-    const double length = length_of(row, D);
-    for (size_t d = 0; d < D; d++) row[d] = (float)((double)row[d] / length);
-  }
-  free(count);
-  return s;
-}
-
-status zero_shot_logits(const float *images, size_t M, const float *classifier, size_t K, size_t D, float *logits) {
-  const status s = blas_open();
-  if (s) return s;
-  sgemm(false, true, M, K, D, 1, images, D, classifier, D, 0, logits, K);
-  for (size_t m = 0; m < M; m++) {
-    const double factor = 100 / length_of(images + m * D, D);
-    for (size_t k = 0; k < K; k++) logits[m * K + k] = (float)(factor * (double)logits[m * K + k]);
-  }
-  return STATUS_OK;
-}
-
 void zero_shot_truncate(float *logits, size_t n) {
   for (size_t i = 0; i < n; i++) logits[i] = truncf(logits[i]);
 }
@@ -69,32 +25,52 @@ typedef struct {
   size_t all, right;
 } tally;
 
-status class_scores_of(const float *logits, size_t M, size_t K, const int32_t *targets, class_scores *scores) {
-  tally *class = mem_zero(K, sizeof *class);
-  if (!class) return STATUS_MEMORY;
-  size_t right = 0, near = 0, classes = 0;
-  double shares = 0;
-  status s = M ? STATUS_OK : fail(STATUS_ARGUMENT, "there are no pictures to score");
-  for (size_t m = 0; !s && m < M; m++) {
-    if (targets[m] < 0 || (size_t)targets[m] >= K) {
-      s = fail(STATUS_ARGUMENT, "a picture is of class %d of %zu", (int)targets[m], K);
-      break;
-    }
+interval wilson_interval(size_t right, size_t n) {
+  const double z = 1.959963984540054, N = (double)n, p = (double)right / N;
+  const double middle = (p + z * z / (2 * N)) / (1 + z * z / N);
+  const double half = z / (1 + z * z / N) * sqrt(p * (1 - p) / N + z * z / (4 * N * N));
+  return (interval){100 * fmax(middle - half, 0), 100 * fmin(middle + half, 1)};
+}
+
+/* What there is to count: of each class, and of all. */
+static status count_ranks(const float *logits, size_t M, size_t K, const int32_t *targets, tally *class, size_t *right,
+                          size_t *near) {
+  for (size_t m = 0; m < M; m++) {
+    if (targets[m] < 0 || (size_t)targets[m] >= K)
+      return fail(STATUS_ARGUMENT, "a picture is of class %d of %zu", (int)targets[m], K);
     const size_t rank = rank_of(logits + m * K, K, 1, (size_t)targets[m]);
     class[targets[m]].all++;
     class[targets[m]].right += rank == 0;
-    right += rank == 0;
-    near += rank < 5;
+    *right += rank == 0;
+    *near += rank < 5;
   }
+  return STATUS_OK;
+}
+
+status class_scores_of(const float *logits, size_t M, size_t K, const int32_t *targets, class_scores *scores) {
+  tally *class = mem_zero(K, sizeof *class);
+  if (!class) return STATUS_MEMORY;
+  size_t right = 0, near = 0, classes = 0, most = 0;
+  double shares = 0;
+  status s = M ? STATUS_OK : fail(STATUS_ARGUMENT, "there are no pictures to score");
+  if (!s) s = count_ranks(logits, M, K, targets, class, &right, &near);
   for (size_t k = 0; !s && k < K; k++) {
     if (!class[k].all) continue;
     classes++;
     shares += (double)class[k].right / (double)class[k].all;
+    if (class[k].all > most) most = class[k].all;
   }
   free(class);
   if (s) return s;
-  *scores =
-      (class_scores){100 * (double)right / (double)M, 100 * (double)near / (double)M, 100 * shares / (double)classes};
+  *scores = (class_scores){
+      .top1 = 100 * (double)right / (double)M,
+      .top5 = 100 * (double)near / (double)M,
+      .top1_within = wilson_interval(right, M),
+      .top5_within = wilson_interval(near, M),
+      .mean_per_class = 100 * shares / (double)classes,
+      .chance = 100 / (double)K,
+      .frequent = 100 * (double)most / (double)M,
+  };
   return STATUS_OK;
 }
 

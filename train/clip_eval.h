@@ -3,24 +3,26 @@
 #ifndef LINNET_TRAIN_CLIP_EVAL_H
 #define LINNET_TRAIN_CLIP_EVAL_H
 
-#include "kernels/base.h"
+#include "fusion/zeroshot.h"
 
 /* --- zero-shot classification ------------------------------------------------------------------------------------- */
 
-/* One vector a class from its prompts' embeddings: prompts [n,D] of any length, prompt i about class_of[i] ->
- * classifier [K,D] of length 1, the direction of the mean of a class's unit prompts. STATUS_ARGUMENT if a class has no
- * prompt. */
-status zero_shot_classifier(const float *prompts, size_t n, const int32_t *class_of, size_t K, size_t D,
-                            float *classifier);
-/* 100 cosine of pictures [M,D] of any length with the classes -> logits [M,K]. */
-status zero_shot_logits(const float *images, size_t M, const float *classifier, size_t K, size_t D, float *logits);
 /* What RWKV-CLIP's script does to logits before it compares them: whole numbers, toward zero. For numbers that are to
  * be compared with its own; ties are then many. */
 void zero_shot_truncate(float *logits, size_t n);
 
+/* Where a share lies with a probability of 95 %, in percent, if `right` of n drawn at random are: E. B. Wilson,
+ * "Probable inference, the law of succession, and statistical inference", 1927. */
+typedef struct {
+  double low, high;
+} interval;
+interval wilson_interval(size_t right, size_t n);
+
 typedef struct {
   double top1, top5;
-  double mean_per_class; /* mean over the classes that have pictures of the share of theirs that are right */
+  interval top1_within, top5_within;
+  double mean_per_class;   /* mean over the classes that have pictures of the share of theirs that are right */
+  double chance, frequent; /* the top-1 of a guess, and of always naming the class that has the most pictures */
 } class_scores;
 /* Of equal logits the first class counts. targets in 0..K-1. */
 status class_scores_of(const float *logits, size_t M, size_t K, const int32_t *targets, class_scores *scores);

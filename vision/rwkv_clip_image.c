@@ -136,18 +136,37 @@ void image_tower_normalise(const uint8_t *rgb, size_t n, float *pixels) {
   for (size_t i = 0; i < n; i++) pixels[i] = ((float)rgb[i] / 255 - mean[i % 3]) / deviation[i % 3];
 }
 
+/* What block i adds to its tokens, at its first place (the time mix) or its second. */
+static tensor *dropped(ctx *c, const image_tower *m, int i, int place, tensor *x, const image_tower_drop *drop) {
+  if (!x || !drop || !(drop->rate > 0) || !i) return x;
+  const float chance = drop->rate * (float)i / (float)(m->config.depth - 1);
+  const size_t B = (size_t)x->dim[0];
+  float *factor = arena_alloc(c->memory, B * sizeof *factor);
+  if (!factor) return NULL;
+  for (size_t b = 0; b < B; b++) {
+    const uint64_t draw = random_u64(drop->seed, drop->first + b, 2 * (uint64_t)i + (uint64_t)place);
+    factor[b] = (float)(draw >> 40) * 0x1p-24f < chance ? 0 : 1 / (1 - chance);
+  }
+  return scale_samples(c, x, factor);
+}
+
 static tensor *block_forward(ctx *c, const image_tower *m, int i, tensor *x, const shift_plan *plan,
-                             const scan_order *order) {
+                             const scan_order *order, const image_tower_drop *drop) {
   const image_tower_block *p = &m->block[i];
   const wkv6_opt opt = {.heads = m->config.width / m->config.head_size, .direction = WKV_BOTH, .order = order};
   if (i == 0) x = seen(c, "ln0", layer_norm(c, x, p->ln0_weight, p->ln0_bias, EPS));
   tensor *z = seen(c, "ln1", layer_norm(c, x, p->ln1_weight, p->ln1_bias, EPS));
-  x = add(c, x, rwkv6_time_mix(c, &p->att, z, plan, &opt, EPS, NULL, NULL));
+  x = add(c, x, dropped(c, m, i, 0, rwkv6_time_mix(c, &p->att, z, plan, &opt, EPS, NULL, NULL), drop));
   z = seen(c, "ln2", layer_norm(c, x, p->ln2_weight, p->ln2_bias, EPS));
-  return add(c, x, rwkv6_channel_mix(c, &p->ffn, z, plan, MIX_KEEP, NULL));
+  return add(c, x, dropped(c, m, i, 1, rwkv6_channel_mix(c, &p->ffn, z, plan, MIX_KEEP, NULL), drop));
 }
 
 tensor *image_tower_tokens(ctx *c, const image_tower *m, const tensor *pixels, int *h, int *w) {
+  return image_tower_tokens_drop(c, m, pixels, NULL, h, w);
+}
+
+tensor *image_tower_tokens_drop(ctx *c, const image_tower *m, const tensor *pixels, const image_tower_drop *drop,
+                                int *h, int *w) {
   const image_tower_config *k = &m->config;
   tensor *x = seen(c, "patch_embed", patch_embed(c, pixels, m->patch_weight, m->patch_bias, k->patch));
   if (!x) return NULL;
@@ -166,7 +185,7 @@ tensor *image_tower_tokens(ctx *c, const image_tower *m, const tensor *pixels, i
   if (!columns) return NULL;
   for (int i = 0; x && i < k->depth; i++) {
     arena_mark mark = block_begin(c, i);
-    x = block_end(c, block_forward(c, m, i, x, &plan, k->alternate_scan && i % 2 ? columns : NULL), room, mark);
+    x = block_end(c, block_forward(c, m, i, x, &plan, k->alternate_scan && i % 2 ? columns : NULL, drop), room, mark);
   }
   return seen(c, "ln_out", layer_norm(c, x, m->ln1_weight, m->ln1_bias, EPS));
 }

@@ -44,6 +44,16 @@ void image_tower_normalise(const uint8_t *rgb, size_t n, float *pixels);
 /* pixels f32 [B,H,W,3], normalised -> tokens [B,h*w,width], row-major, then the class token if there is one;
  * *h = ceil(H/patch) and *w receive the grid. */
 tensor *image_tower_tokens(ctx *c, const image_tower *m, const tensor *pixels, int *h, int *w);
+/* Drop path (G. Huang et al., "Deep networks with stochastic depth", 2016): what a block adds to a picture's tokens is
+ * left out with a chance that rises evenly from 0 in the first block to `rate`, below 1, in the last one, and is made
+ * larger by 1/(1 - chance) where it stays. What is left out is a function of seed and the picture's number alone. */
+typedef struct {
+  float rate;
+  uint64_t seed, first; /* the batch's pictures are the numbers from `first` on */
+} image_tower_drop;
+/* image_tower_tokens for training; no drop path if `drop` is NULL. */
+tensor *image_tower_tokens_drop(ctx *c, const image_tower *m, const tensor *pixels, const image_tower_drop *drop,
+                                int *h, int *w);
 /* The picture's embedding, not normalised: the mean of those tokens, or their class token. -> [B,width] */
 tensor *image_tower_pool(ctx *c, const image_tower *m, tensor *tokens);
 

@@ -108,7 +108,7 @@ static void run_classes(golden_case *k) {
   }
   for (int64_t i = 0; i < K * P; i++) i32(class_of)[i] = (int32_t)(i / P);
   if (zero_shot_classifier(f32(texts), (size_t)(K * P), i32(class_of), (size_t)K, (size_t)D, f32(classifier)) ||
-      zero_shot_logits(f32(images), (size_t)M, f32(classifier), (size_t)K, (size_t)D, f32(logits))) {
+      zero_shot_logits(f32(images), (size_t)M, f32(classifier), (size_t)K, (size_t)D, 100, f32(logits))) {
     golden_error(k);
     return;
   }

@@ -21,7 +21,7 @@ static void test_classifier(void **state) {
   for (int i = 0; i < K * D; i++) assert_true(fabsf(classifier[i] - want[i]) < 1e-6f);
   static const float images[] = {5, 5, 0, -0.01f};
   float logits[2 * K];
-  assert_int_equal(zero_shot_logits(images, 2, classifier, K, D, logits), STATUS_OK);
+  assert_int_equal(zero_shot_logits(images, 2, classifier, K, D, 100, logits), STATUS_OK);
   const float cosines[] = {100, -100 * sqrtf(0.5f), -100 * sqrtf(0.5f), 100};
   for (int i = 0; i < 2 * K; i++) assert_true(fabsf(logits[i] - cosines[i]) < 1e-4f);
   assert_int_equal(zero_shot_classifier(prompts, 2, class_of, K, D, classifier), STATUS_ARGUMENT); /* none of class 1 */
@@ -42,12 +42,32 @@ static void test_class_scores(void **state) {
   assert_int_equal(class_scores_of(logits, M, K, targets, &s), STATUS_OK);
   assert_true(fabs(s.top1 - 25) < 1e-9 && fabs(s.top5 - 75) < 1e-9);
   assert_true(fabs(s.mean_per_class - 100 * (0.5 + 0 + 0) / 3) < 1e-9); /* four classes have no picture */
+  assert_true(fabs(s.chance - 100.0 / K) < 1e-9 && fabs(s.frequent - 50) < 1e-9);
+  assert_true(s.top1_within.low == wilson_interval(1, M).low && s.top5_within.high == wilson_interval(3, M).high);
   assert_int_equal(class_scores_of(logits, 0, K, targets, &s), STATUS_ARGUMENT);
   assert_int_equal(class_scores_of(logits, M, 6, targets, &s), STATUS_ARGUMENT);
   float whole[] = {1.9f, -1.9f, 0.5f, -0.5f, 3};
   zero_shot_truncate(whole, 5);
   const float want[] = {1, -1, 0, 0, 3};
   for (int i = 0; i < 5; i++) assert_true(whole[i] == want[i]);
+}
+
+/* Against the numbers of a table, and what it is solved from: the ends are where the share found lies 1.96 of the
+ * share's own standard errors away. */
+static void test_intervals(void **state) {
+  (void)state;
+  enum { N = 40 };
+  const interval known = wilson_interval(7, 40);
+  assert_true(fabs(known.low - 8.75) < 0.01 && fabs(known.high - 31.95) < 0.01);
+  for (size_t right = 1; right < N; right++) {
+    const interval w = wilson_interval(right, N);
+    const double p = (double)right / N, ends[] = {w.low / 100, w.high / 100};
+    assert_true(w.low < 100 * p && 100 * p < w.high);
+    for (int i = 0; i < 2; i++)
+      assert_true(fabs(fabs(p - ends[i]) - 1.959964 * sqrt(ends[i] * (1 - ends[i]) / N)) < 1e-6);
+  }
+  assert_true(wilson_interval(0, N).low == 0 && wilson_interval(0, N).high > 5);
+  assert_true(wilson_interval(N, N).high == 100 && wilson_interval(N, N).low < 95);
 }
 
 static double product(const float *a, const float *b, size_t D) {
@@ -110,6 +130,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_classifier),
       cmocka_unit_test(test_class_scores),
+      cmocka_unit_test(test_intervals),
       cmocka_unit_test(test_retrieval),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -75,6 +75,46 @@ static void test_loss(void **state) {
                                 .define = define_loss});
 }
 
+/* Texts that are true of other pictures than their own, in one direction alone too. */
+static const bool true_of[5][5] = {{true, true, false, false, false},
+                                   {false, true, false, false, true},
+                                   {false, false, false, false, false},
+                                   {true, true, true, true, true},
+                                   {false, false, false, true, true}};
+
+static void run_apart(ctx *c, const gradcheck_case *k, tensor *const in[], tensor *out[]) {
+  (void)k;
+  out[0] = contrastive_loss_apart(c, unit_rows(c, in[0]), unit_rows(c, in[1]), in[2], *true_of);
+}
+static void define_apart(const gradcheck_case *k, double *const in[], double *const out[]) {
+  const size_t n = check_rows(&k->in[0]), D = check_last(&k->in[0]);
+  double *a = zeros64(n * D), *b = zeros64(n * D), *z = zeros64(n * n);
+  unit64(n, D, in[0], a);
+  unit64(n, D, in[1], b);
+  for (size_t i = 0; i < n; i++)
+    for (size_t j = 0; j < n; j++)
+      for (size_t d = 0; d < D; d++) z[i * n + j] += exp(*in[2]) * a[i * D + d] * b[j * D + d];
+  for (size_t i = 0; i < n; i++) {
+    double row = 0, column = 0;
+    for (size_t j = 0; j < n; j++) {
+      if (i == j || !true_of[i][j]) row += exp(z[i * n + j]);
+      if (i == j || !true_of[j][i]) column += exp(z[j * n + i]);
+    }
+    *out[0] += (log(row) + log(column) - 2 * z[i * n + i]) / (2 * (double)n);
+  }
+  free(a), free(b), free(z);
+}
+
+static void test_loss_of_what_is_true_twice(void **state) {
+  (void)state;
+  gradcheck(&(gradcheck_case){.name = "contrastive loss apart",
+                              .n_in = 3,
+                              .n_out = 1,
+                              .in = {{.dim = {5, 6}}, {.dim = {5, 6}}, {.dim = {1}, .low = 1, .high = 2}},
+                              .run = run_apart,
+                              .define = define_apart});
+}
+
 static void test_probabilities(void **state) {
   (void)state;
   float p[] = {0.1f, 0.2f, 0.4f, -1, 1, 1};
@@ -176,6 +216,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_unit_rows),
       cmocka_unit_test(test_loss),
+      cmocka_unit_test(test_loss_of_what_is_true_twice),
       cmocka_unit_test(test_probabilities),
       cmocka_unit_test(test_class_token),
   };

@@ -134,6 +134,15 @@ static void define_scale(const gradcheck_case *k, double *const in[], double *co
   for (size_t i = 0; i < check_count(&k->in[0]); i++) out[0][i] = in[0][i] * (double)*(const float *)k->arg;
 }
 
+static const float sample_factors[] = {0, 1.25f, -3};
+static void run_scale_samples(ctx *c, const gradcheck_case *k, tensor *const in[], tensor *out[]) {
+  out[0] = scale_samples(c, in[0], k->arg);
+}
+static void define_scale_samples(const gradcheck_case *k, double *const in[], double *const out[]) {
+  const size_t n = check_count(&k->in[0]), sample = n / (size_t)k->in[0].dim[0];
+  for (size_t i = 0; i < n; i++) out[0][i] = in[0][i] * (double)((const float *)k->arg)[i / sample];
+}
+
 static void test_add_and_scale(void **state) {
   (void)state;
   const gradcheck_case cases[] = {
@@ -158,6 +167,13 @@ static void test_add_and_scale(void **state) {
                                 .arg = &factors[i],
                                 .run = run_scale,
                                 .define = define_scale});
+  gradcheck(&(gradcheck_case){.name = "scale_samples",
+                              .n_in = 1,
+                              .n_out = 1,
+                              .in = {{.dim = {3, 5, 7}}},
+                              .arg = sample_factors,
+                              .run = run_scale_samples,
+                              .define = define_scale_samples});
 }
 
 static void run_act(ctx *c, const gradcheck_case *k, tensor *const in[], tensor *out[]) {
