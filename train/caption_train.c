@@ -180,16 +180,7 @@ static status save_model(void *user) {
 /* --- beginning ---------------------------------------------------------------------------------------------------- */
 
 static status prepare_optimizer(trainer *t) {
-  const caption_train_options *o = &t->o;
-  status s = params_want_grads(&t->model.params, true);
-  return s ? s
-           : adamw_new(&t->optimizer, &t->model.params,
-                       &(adamw_options){.beta1 = o->run.beta1,
-                                        .beta2 = o->run.beta2,
-                                        .eps = 1e-8,
-                                        .weight_decay = o->run.weight_decay,
-                                        .clip = o->run.clip,
-                                        .recipe = &recipe_rwkv});
+  return adamw_of_run(&t->optimizer, &t->model.params, &t->o.run, 1e-8, &recipe_rwkv);
 }
 
 static status check_options(const caption_train_options *o) {
@@ -353,14 +344,8 @@ status caption_train(const caption_train_options *options) {
   trainer t = {.o = *options};
   status s = begin(&t);
   t.sum = run_tally_begin(t.step);
-  run_plan plan = run_plan_of(&t.o.run);
-  plan.step = &t.step;
-  plan.file = t.file;
-  plan.advance = advance;
-  plan.save_checkpoint = save_checkpoint;
-  plan.save_model = save_model;
-  plan.trainer = &t;
-  if (!s) s = run_steps(&plan);
+  const run_work work = {&t.step, t.file, advance, save_checkpoint, save_model, &t};
+  if (!s) s = run_steps(&t.o.run, &work);
   end(&t);
   return s;
 }

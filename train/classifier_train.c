@@ -105,16 +105,7 @@ static status check_options(const classifier_train_options *o) {
 }
 
 static status prepare_optimizer(trainer *t) {
-  const run_settings *r = &t->o.run;
-  const status s = params_want_grads(&t->model.params, true);
-  return s ? s
-           : adamw_new(&t->optimizer, &t->model.params,
-                       &(adamw_options){.beta1 = r->beta1,
-                                        .beta2 = r->beta2,
-                                        .eps = 1e-8,
-                                        .weight_decay = r->weight_decay,
-                                        .clip = r->clip,
-                                        .recipe = &recipe_rwkv});
+  return adamw_of_run(&t->optimizer, &t->model.params, &t->o.run, 1e-8, &recipe_rwkv);
 }
 
 /* The options and the position of the run that left the file. */
@@ -382,14 +373,8 @@ status classifier_train(const classifier_train_options *options) {
   trainer t = {.o = *options};
   status s = begin(&t);
   t.sum = run_tally_begin(t.step);
-  run_plan plan = run_plan_of(&t.o.run);
-  plan.step = &t.step;
-  plan.file = t.file;
-  plan.advance = advance;
-  plan.save_checkpoint = save_checkpoint;
-  plan.save_model = save_model;
-  plan.trainer = &t;
-  if (!s) s = run_steps(&plan);
+  const run_work work = {&t.step, t.file, advance, save_checkpoint, save_model, &t};
+  if (!s) s = run_steps(&t.o.run, &work);
   end(&t);
   return s;
 }

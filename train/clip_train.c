@@ -167,16 +167,7 @@ static status fresh_config(const trainer *t, clip_config *k) {
 }
 
 static status prepare_optimizer(trainer *t) {
-  const run_settings *r = &t->o.run;
-  status s = params_want_grads(&t->model.pair.params, true);
-  return s ? s
-           : adamw_new(&t->optimizer, &t->model.pair.params,
-                       &(adamw_options){.beta1 = r->beta1,
-                                        .beta2 = r->beta2,
-                                        .eps = 1e-8,
-                                        .weight_decay = r->weight_decay,
-                                        .clip = r->clip,
-                                        .recipe = &recipe_clip});
+  return adamw_of_run(&t->optimizer, &t->model.pair.params, &t->o.run, 1e-8, &recipe_clip);
 }
 
 static status check_options(const clip_train_options *o) {
@@ -379,14 +370,8 @@ status clip_train(const clip_train_options *options) {
   trainer t = {.o = *options};
   status s = begin(&t);
   t.sum = run_tally_begin(t.step);
-  run_plan plan = run_plan_of(&t.o.run);
-  plan.step = &t.step;
-  plan.file = t.file;
-  plan.advance = advance;
-  plan.save_checkpoint = save_checkpoint;
-  plan.save_model = save_model;
-  plan.trainer = &t;
-  if (!s) s = run_steps(&plan);
+  const run_work work = {&t.step, t.file, advance, save_checkpoint, save_model, &t};
+  if (!s) s = run_steps(&t.o.run, &work);
   end(&t);
   return s;
 }

@@ -281,17 +281,9 @@ static status prepare(trainer *t) {
   } else {
     t->trained = &t->params;
   }
-  if (!s) s = params_want_grads(t->trained, true);
   if (!s && o->carry) s = rwkv_state_new(&t->carried, &t->lm.config, o->run.batch);
   if (!s && o->carry) rwkv_state_start(&t->carried, &t->lm);
-  return s ? s
-           : adamw_new(&t->optimizer, t->trained,
-                       &(adamw_options){.beta1 = o->run.beta1,
-                                        .beta2 = o->run.beta2,
-                                        .eps = 1e-18,
-                                        .weight_decay = o->run.weight_decay,
-                                        .clip = o->run.clip,
-                                        .recipe = &recipe_rwkv});
+  return s ? s : adamw_of_run(&t->optimizer, t->trained, &o->run, 1e-18, &recipe_rwkv);
 }
 
 static status check_digest(const trainer *t, const checkpoint *file) {
@@ -512,14 +504,8 @@ status lm_train(const lm_train_options *options) {
   trainer t = {.o = *options};
   status s = begin(&t);
   t.sum = run_tally_begin(t.step);
-  run_plan plan = run_plan_of(&t.o.run);
-  plan.step = &t.step;
-  plan.file = t.file;
-  plan.advance = advance;
-  plan.save_checkpoint = save_checkpoint;
-  plan.save_model = save_model;
-  plan.trainer = &t;
-  if (!s) s = run_steps(&plan);
+  const run_work work = {&t.step, t.file, advance, save_checkpoint, save_model, &t};
+  if (!s) s = run_steps(&t.o.run, &work);
   end(&t);
   return s;
 }

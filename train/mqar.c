@@ -79,17 +79,10 @@ static status make_model(trainer *t) {
   const run_settings *r = &t->o.run;
   status s = declare(t);
   if (!s) s = params_allocate(&t->params);
-  if (!s) s = params_want_grads(&t->params, true);
   if (s) return s;
   t->lm.head = t->lm.emb;
   params_init(&t->params, r->seed);
-  return adamw_new(&t->optimizer, &t->params,
-                   &(adamw_options){.beta1 = r->beta1,
-                                    .beta2 = r->beta2,
-                                    .eps = 1e-18,
-                                    .weight_decay = r->weight_decay,
-                                    .clip = r->clip,
-                                    .recipe = &recipe_rwkv});
+  return adamw_of_run(&t->optimizer, &t->params, r, 1e-18, &recipe_rwkv);
 }
 
 static status begin(trainer *t) {

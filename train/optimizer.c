@@ -40,6 +40,17 @@ status adamw_new(adamw *o, param_set *set, const adamw_options *options) {
   return o->first && o->second ? STATUS_OK : STATUS_MEMORY;
 }
 
+status adamw_of_run(adamw *o, param_set *set, const run_settings *run, double eps, const recipe *groups) {
+  const adamw_options options = {.beta1 = run->beta1,
+                                 .beta2 = run->beta2,
+                                 .eps = eps,
+                                 .weight_decay = run->weight_decay,
+                                 .clip = run->clip,
+                                 .recipe = groups};
+  const status s = params_want_grads(set, true);
+  return s ? s : adamw_new(o, set, &options);
+}
+
 void adamw_free(adamw *o) {
   free(o->first);
   free(o->second);

@@ -2,6 +2,7 @@
 #ifndef LINNET_TRAIN_OPTIMIZER_H
 #define LINNET_TRAIN_OPTIMIZER_H
 
+#include "train/run.h"
 #include "weights/params.h"
 
 /* A recipe: what a class's learning rate is multiplied with, and whether it is decayed. */
@@ -32,6 +33,8 @@ typedef struct {
 } adamw;
 
 status adamw_new(adamw *o, param_set *set, const adamw_options *options); /* zero moments */
+/* That of a run's settings; asks for the set's gradients. */
+status adamw_of_run(adamw *o, param_set *set, const run_settings *run, double eps, const recipe *groups);
 void adamw_free(adamw *o);
 /* One step with the set's gradients at the given rate. *norm (may be NULL) receives the gradient's norm before
  * clipping. A gradient that is not finite changes nothing and is STATUS_FORMAT. */

@@ -110,22 +110,18 @@ status run_step_read(int64_t *step, int64_t steps, const checkpoint *file) {
 
 /* --- steps -------------------------------------------------------------------------------------------------------- */
 
-run_plan run_plan_of(const run_settings *r) {
-  return (run_plan){.steps = r->steps, .stop_after = r->stop_after, .save_every = r->save_every, .stop = r->stop};
-}
-
-status run_steps(const run_plan *p) {
+status run_steps(const run_settings *r, const run_work *w) {
   status s = STATUS_OK;
-  if (*p->step == p->steps) s = p->save_model(p->trainer);
-  while (!s && *p->step < p->steps) {
-    if ((s = p->advance(p->trainer))) break;
-    const int64_t step = *p->step;
-    const bool asked = p->stop && *p->stop; /* looked at once: whoever asks later is heard after the next step */
-    const bool stop = asked || (p->stop_after && step >= p->stop_after);
-    if (stop || step % p->save_every == 0 || step == p->steps) s = p->save_checkpoint(p->trainer);
-    if (!s && (stop || step == p->steps)) s = p->save_model(p->trainer);
+  if (*w->step == r->steps) s = w->save_model(w->trainer);
+  while (!s && *w->step < r->steps) {
+    if ((s = w->advance(w->trainer))) break;
+    const int64_t step = *w->step;
+    const bool asked = r->stop && *r->stop; /* looked at once: whoever asks later is heard after the next step */
+    const bool stop = asked || (r->stop_after && step >= r->stop_after);
+    if (stop || step % r->save_every == 0 || step == r->steps) s = w->save_checkpoint(w->trainer);
+    if (!s && (stop || step == r->steps)) s = w->save_model(w->trainer);
     if (!s && asked)
-      s = fail(STATUS_INTERRUPTED, "stopped at step %lld; --resume goes on from %s", (long long)step, p->file);
+      s = fail(STATUS_INTERRUPTED, "stopped at step %lld; --resume goes on from %s", (long long)step, w->file);
     if (stop) break;
   }
   return s;

@@ -73,17 +73,14 @@ status run_step_read(int64_t *step, int64_t steps, const checkpoint *file);
 /* --- steps -------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
-  int64_t *step, steps, stop_after, save_every; /* stop_after: 0 = never */
-  const volatile sig_atomic_t *stop;            /* NULL = none; set: save and return STATUS_INTERRUPTED */
-  const char *file;                             /* the checkpoint's path */
-  status (*advance)(void *trainer);             /* one step: *step becomes one more */
+  int64_t *step;
+  const char *file;                 /* the checkpoint's path */
+  status (*advance)(void *trainer); /* one step: *step becomes one more */
   status (*save_checkpoint)(void *trainer), (*save_model)(void *trainer);
   void *trainer;
-} run_plan;
-/* A plan with what the settings say of it. */
-run_plan run_plan_of(const run_settings *r);
+} run_work;
 /* Steps until the end, saving on the way. A run that was killed after its last step only writes the model. */
-status run_steps(const run_plan *plan);
+status run_steps(const run_settings *r, const run_work *work);
 
 /* Sums since the last report, which is due about once a second and at the end. */
 enum { RUN_LOSSES = 2 };
