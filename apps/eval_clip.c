@@ -13,7 +13,7 @@
 #include "linnet.h"
 #include "train/object_task.h"
 
-static const char usual_template[] = "a photo of a {}", usual_prefix[] = "a photo of ";
+static const char usual_prefix[] = "a photo of ";
 
 typedef struct {
   const char *model, *vocabulary, *data, *labels, *templates_file, *sets, *objects, *prefix, *train, *valid, *test;
@@ -107,7 +107,7 @@ static status zeroshot_data(job *j) {
   if (!s && !(set = labelled_open(o->data, o->labels ? &given : NULL))) s = last_status();
   if (!s && !o->labels) s = add_names(&z, labelled_names(set));
   if (!s) s = gather_templates(&z, o);
-  if (!s && !z.templates.n) s = zero_shot_template(&z, usual_template);
+  if (!s && !z.templates.n) s = zero_shot_template(&z, ZERO_SHOT_USUAL);
   if (!s) s = labelled_part_new(&part, set, 0, labelled_count(set), o->limit);
   if (!s) s = score_zeroshot(j, o->data, &z, &(picture_source){labelled_part_open, &part, part.n}, part.targets);
   labelled_part_free(&part);
