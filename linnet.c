@@ -12,6 +12,7 @@
 #include "data/image.h"
 #include "fusion/caption.h"
 #include "fusion/visualrwkv.h"
+#include "fusion/zeroshot.h"
 #include "kernels/base.h"
 #include "kernels/blas.h"
 #include "kernels/cpu/cpu.h"
@@ -91,6 +92,27 @@ void linnet_close(linnet_model *model) {
   free(model);
 }
 
+/* --- pictures ----------------------------------------------------------------------------------------------------- */
+
+static image *picture_of_file(const char *path) {
+  return path ? image_open(path, NULL) : fail_null(STATUS_ARGUMENT, "there is no path of a picture");
+}
+
+static image *picture_of_memory(const void *bytes, size_t n) {
+  return bytes ? image_decode(bytes, n, "the picture in memory", NULL)
+               : fail_null(STATUS_ARGUMENT, "there is no picture");
+}
+
+/* *im shows the caller's pixels, which are only read. */
+static status picture_of_pixels(const uint8_t *rgb, int width, int height, image *im) {
+  if (!rgb) return fail(STATUS_ARGUMENT, "there is no picture");
+  if (width < 1 || height < 1 || (uint64_t)width * (uint64_t)height > IMAGE_MAX_PIXELS)
+    return fail(STATUS_ARGUMENT, "a picture of %d x %d pixels is not possible (at most %llu pixels)", width, height,
+                (unsigned long long)IMAGE_MAX_PIXELS);
+  *im = (image){.mode = IMAGE_RGB, .width = width, .height = height, .pixels = (void *)(uintptr_t)rgb};
+  return STATUS_OK;
+}
+
 /* --- captions ----------------------------------------------------------------------------------------------------- */
 
 linnet_caption_options linnet_caption_defaults(void) {
@@ -154,8 +176,8 @@ static linnet_captions *caption_image(const linnet_model *model, const image *im
 
 linnet_captions *linnet_caption_file(const linnet_model *model, const char *path,
                                      const linnet_caption_options *options) {
-  if (!model || !path) return fail_null(STATUS_ARGUMENT, "linnet_caption_file: there is no model or no path");
-  image *im = image_open(path, NULL);
+  if (!model) return fail_null(STATUS_ARGUMENT, "linnet_caption_file: there is no model");
+  image *im = picture_of_file(path);
   linnet_captions *found = caption_image(model, im, options);
   image_free(im);
   return found;
@@ -163,8 +185,8 @@ linnet_captions *linnet_caption_file(const linnet_model *model, const char *path
 
 linnet_captions *linnet_caption_memory(const linnet_model *model, const void *bytes, size_t n,
                                        const linnet_caption_options *options) {
-  if (!model || !bytes) return fail_null(STATUS_ARGUMENT, "linnet_caption_memory: there is no model or no picture");
-  image *im = image_decode(bytes, n, "the picture in memory", NULL);
+  if (!model) return fail_null(STATUS_ARGUMENT, "linnet_caption_memory: there is no model");
+  image *im = picture_of_memory(bytes, n);
   linnet_captions *found = caption_image(model, im, options);
   image_free(im);
   return found;
@@ -172,12 +194,9 @@ linnet_captions *linnet_caption_memory(const linnet_model *model, const void *by
 
 linnet_captions *linnet_caption_pixels(const linnet_model *model, const uint8_t *rgb, int width, int height,
                                        const linnet_caption_options *options) {
-  if (!model || !rgb) return fail_null(STATUS_ARGUMENT, "linnet_caption_pixels: there is no model or no picture");
-  if (width < 1 || height < 1 || (uint64_t)width * (uint64_t)height > IMAGE_MAX_PIXELS)
-    return fail_null(STATUS_ARGUMENT, "a picture of %d x %d pixels is not possible (at most %llu pixels)", width,
-                     height, (unsigned long long)IMAGE_MAX_PIXELS);
-  const image im = {.mode = IMAGE_RGB, .width = width, .height = height, .pixels = (void *)rgb}; /* only read */
-  return caption_image(model, &im, options);
+  if (!model) return fail_null(STATUS_ARGUMENT, "linnet_caption_pixels: there is no model");
+  image im;
+  return picture_of_pixels(rgb, width, height, &im) ? NULL : caption_image(model, &im, options);
 }
 
 static const caption *caption_at(const linnet_captions *found, int index) {
@@ -206,6 +225,126 @@ void linnet_captions_free(linnet_captions *found) {
   captions_free(found->list, (size_t)found->count);
   free(found->list);
   free(found);
+}
+
+/* --- pictures and words in one space ------------------------------------------------------------------------------ */
+
+struct linnet_pair {
+  clip_model *model;
+};
+
+struct linnet_classes {
+  zero_shot z;
+  float scale;
+};
+
+linnet_pair *linnet_pair_open(const char *path, const char *vocabulary) {
+  if (!path) return fail_null(STATUS_ARGUMENT, "linnet_pair_open: there is no path");
+  clip_model *inner = clip_model_open(path, vocabulary);
+  linnet_pair *pair = inner ? mem_zero(1, sizeof *pair) : NULL;
+  if (pair)
+    pair->model = inner;
+  else
+    clip_model_close(inner);
+  return pair;
+}
+
+void linnet_pair_close(linnet_pair *pair) {
+  if (!pair) return;
+  clip_model_close(pair->model);
+  free(pair);
+}
+
+int linnet_pair_width(const linnet_pair *pair) { return pair ? clip_width(&pair->model->pair) : 0; }
+
+/* NULL (decoding failed, its sentence stands) is a failure. */
+static linnet_status embed_image(const linnet_pair *pair, const image *im, float *row) {
+  if (!im) return linnet_last_status();
+  if (!pair || !row) return (linnet_status)fail(STATUS_ARGUMENT, "linnet_embed: there is no pair or no row");
+  const clip_model *m = pair->model;
+  const int64_t side = m->side;
+  const int before = threads_begin();
+  ctx *c = ctx_new();
+  float *values = mem_alloc((size_t)(side * side) * 3, sizeof *values);
+  status s = c && values ? clip_model_pixels(m, im, values) : last_status();
+  if (!s) {
+    const tensor pixels = {.type = DTYPE_F32, .n_dims = 4, .dim = {1, side, side, 3}, .data = values};
+    s = clip_encode_images(c, &m->pair, &pixels, row);
+  }
+  free(values);
+  ctx_free(c);
+  omp_set_num_threads(before);
+  return (linnet_status)s;
+}
+
+linnet_status linnet_embed_file(const linnet_pair *pair, const char *path, float *row) {
+  image *im = picture_of_file(path);
+  const linnet_status s = embed_image(pair, im, row);
+  image_free(im);
+  return s;
+}
+
+linnet_status linnet_embed_memory(const linnet_pair *pair, const void *bytes, size_t n, float *row) {
+  image *im = picture_of_memory(bytes, n);
+  const linnet_status s = embed_image(pair, im, row);
+  image_free(im);
+  return s;
+}
+
+linnet_status linnet_embed_pixels(const linnet_pair *pair, const uint8_t *rgb, int width, int height, float *row) {
+  image im;
+  const status s = picture_of_pixels(rgb, width, height, &im);
+  return s ? (linnet_status)s : embed_image(pair, &im, row);
+}
+
+linnet_status linnet_embed_text(const linnet_pair *pair, const char *text, float *row) {
+  if (!pair || !text || !row)
+    return (linnet_status)fail(STATUS_ARGUMENT, "linnet_embed_text: there is no pair, no text or no row");
+  const int before = threads_begin();
+  ctx *c = ctx_new();
+  const status s = c ? clip_model_texts(c, pair->model, &text, 1, row, NULL) : last_status();
+  ctx_free(c);
+  omp_set_num_threads(before);
+  return (linnet_status)s;
+}
+
+linnet_classes *linnet_classes_new(const linnet_pair *pair, const char *const *labels, size_t n,
+                                   const char *const *templates, size_t n_templates) {
+  if (!pair || !labels || !n || (n_templates && !templates))
+    return fail_null(STATUS_ARGUMENT, "linnet_classes_new: there is no pair or no label");
+  const int before = threads_begin();
+  ctx *c = ctx_new();
+  linnet_classes *classes = mem_zero(1, sizeof *classes);
+  status s = c && classes ? STATUS_OK : last_status();
+  for (size_t i = 0; !s && i < n; i++) s = zero_shot_add(&classes->z, labels[i], NULL, 0);
+  for (size_t i = 0; !s && i < n_templates; i++) s = zero_shot_template(&classes->z, templates[i]);
+  if (!s) s = zero_shot_encode(&classes->z, c, pair->model);
+  ctx_free(c);
+  omp_set_num_threads(before);
+  if (!s) {
+    classes->scale = clip_scale(&pair->model->pair);
+    return classes;
+  }
+  linnet_classes_free(classes);
+  return NULL;
+}
+
+linnet_status linnet_classify(const linnet_classes *classes, const float *row, float *probabilities) {
+  if (!classes || !row || !probabilities)
+    return (linnet_status)fail(STATUS_ARGUMENT, "linnet_classify: there are no classes, no row or no room");
+  const zero_shot *z = &classes->z;
+  const size_t n = z->label.n;
+  zero_shot_guess *best = mem_alloc(n, sizeof *best);
+  status s = best ? zero_shot_best(z, row, classes->scale, probabilities, n, best) : STATUS_MEMORY;
+  for (size_t i = 0; !s && i < n; i++) probabilities[best[i].class] = best[i].probability;
+  free(best);
+  return (linnet_status)s;
+}
+
+void linnet_classes_free(linnet_classes *classes) {
+  if (!classes) return;
+  zero_shot_free(&classes->z);
+  free(classes);
 }
 
 /* --- text --------------------------------------------------------------------------------------------------------- */

@@ -96,6 +96,35 @@ double linnet_caption_log_probability(const linnet_captions *found, int index);
 int linnet_caption_tokens(const linnet_captions *found, int index);
 void linnet_captions_free(linnet_captions *found); /* NULL is fine */
 
+/* --- pictures and words in one space ----------------------------------------------------------------------------- */
+
+typedef struct linnet_pair linnet_pair;
+
+/* Opens a pair of towers, RWKV-CLIP or CLIP, from a file of any kind. `vocabulary` names a file (CLIP's merges, or
+ * World's format); NULL takes the one that the model's file carries, and without any only texts are refused. NULL on
+ * failure. */
+linnet_pair *linnet_pair_open(const char *path, const char *vocabulary);
+void linnet_pair_close(linnet_pair *pair);      /* NULL is fine */
+int linnet_pair_width(const linnet_pair *pair); /* numbers of a row; 0 without a pair */
+
+/* The row [linnet_pair_width] of a picture (as linnet_caption_* take them) or a text of UTF-8: of length 1, so that the
+ * inner product of two rows is the cosine of what they stand for. A text that is too long is cut. */
+linnet_status linnet_embed_file(const linnet_pair *pair, const char *path, float *row);
+linnet_status linnet_embed_memory(const linnet_pair *pair, const void *bytes, size_t n, float *row);
+linnet_status linnet_embed_pixels(const linnet_pair *pair, const uint8_t *rgb, int width, int height, float *row);
+linnet_status linnet_embed_text(const linnet_pair *pair, const char *text, float *row);
+
+/* Classes that are told by words. They do not change, and threads may share them. */
+typedef struct linnet_classes linnet_classes;
+
+/* n labels, each asked for in every one of the templates, in which "{}" stands for it; without templates by itself.
+ * NULL on failure. Nothing of the pair is needed afterwards. */
+linnet_classes *linnet_classes_new(const linnet_pair *pair, const char *const *labels, size_t n,
+                                   const char *const *templates, size_t n_templates);
+/* probabilities [n], which sum to 1, of a picture's row. */
+linnet_status linnet_classify(const linnet_classes *classes, const float *row, float *probabilities);
+void linnet_classes_free(linnet_classes *classes); /* NULL is fine */
+
 /* --- text -------------------------------------------------------------------------------------------------------- */
 
 typedef struct linnet_text_model linnet_text_model;

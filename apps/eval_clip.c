@@ -199,13 +199,8 @@ static status retrieval_list(job *j) {
   status s = pairs_read(&list, j->o->data);
   int32_t *image_of = s ? NULL : mem_alloc(list.n_captions, sizeof *image_of);
   const char **texts = s ? NULL : mem_alloc(list.n_captions, sizeof *texts);
-  size_t T = 0;
   if (!s && (!image_of || !texts)) s = STATUS_MEMORY;
-  for (size_t i = 0; !s && i < list.n; i++)
-    for (uint32_t k = 0; k < list.entry[i].n; k++) {
-      texts[T] = pairs_caption(&list, i, k);
-      image_of[T++] = (int32_t)i;
-    }
+  const size_t T = s ? 0 : pairs_captions(&list, texts, image_of);
   if (!s)
     s = score_retrieval(j, j->o->data, &(picture_source){open_pair, &list, list.n}, texts, image_of, T,
                         j->o->prefix ? j->o->prefix : usual_prefix);
@@ -218,7 +213,8 @@ static status retrieval_scenes(job *j) {
   const settings *o = j->o;
   scenes_task t = {0};
   object_set *objects = object_set_open(o->objects);
-  status s = objects ? scenes_task_new(&t, objects, (size_t)o->scenes, o->seed, j->model->side) : last_status();
+  const scene_options drawn = {.size = j->model->side, .pictures = SPLIT_TRAIN, .max_objects = SCENE_MAX_OBJECTS};
+  status s = objects ? scenes_task_new(&t, objects, &drawn, (size_t)o->scenes, o->seed) : last_status();
   if (!s)
     s = score_retrieval(j, "scenes", &(picture_source){scenes_task_open, &t, t.n}, (const char *const *)t.caption,
                         t.image_of, t.n, o->prefix ? o->prefix : "");

@@ -33,11 +33,12 @@ static void show_check(void *user, int64_t step, const clip_check *s) {
   progress *bar = user;
   if (bar->quiet) return;
   progress_end(bar); /* the line stays where the bar was */
+  const double *texts = s->found.scores.image_to_text, *pictures = s->found.scores.text_to_image;
   fprintf(stderr, "step %lld: of %zu pictures R@1/5/10 to texts %.1f/%.1f/%.1f, to pictures %.1f/%.1f/%.1f",
-          (long long)step, s->pictures, s->found.image_to_text[0], s->found.image_to_text[1], s->found.image_to_text[2],
-          s->found.text_to_image[0], s->found.text_to_image[1], s->found.text_to_image[2]);
-  if (s->singles)
-    fprintf(stderr, "; of %zu alone, %zu kinds: top-1 %.1f, top-5 %.1f", s->singles, s->kinds, s->top1, s->top5);
+          (long long)step, s->found.pictures, texts[0], texts[1], texts[2], pictures[0], pictures[1], pictures[2]);
+  if (s->kinds.pictures)
+    fprintf(stderr, "; of %zu alone, %zu kinds: top-1 %.1f, top-5 %.1f", s->kinds.pictures, s->kinds.classes,
+            s->kinds.scores.top1, s->kinds.scores.top5);
   fputc('\n', stderr);
 }
 

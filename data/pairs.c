@@ -401,6 +401,16 @@ static uint64_t mixed(uint64_t h, const char *text) {
   return h;
 }
 
+size_t pairs_captions(const pairs *p, const char **texts, int32_t *entry_of) {
+  size_t n = 0;
+  for (size_t i = 0; i < p->n; i++)
+    for (uint32_t k = 0; k < p->entry[i].n; k++) {
+      texts[n] = pairs_caption(p, i, k);
+      entry_of[n++] = (int32_t)i;
+    }
+  return n;
+}
+
 uint64_t pairs_digest(const pairs *p) {
   uint64_t h = 0xcbf29ce484222325;
   for (size_t i = 0; i < p->n; i++) {

@@ -51,6 +51,8 @@ image *pairs_picture(const pairs *p, size_t i);
 static inline const char *pairs_caption(const pairs *p, size_t i, uint32_t k) {
   return p->caption[p->entry[i].first + k];
 }
+/* All captions with the entries they belong to, in order: texts and entry_of [n_captions] -> how many. */
+size_t pairs_captions(const pairs *p, const char **texts, int32_t *entry_of);
 /* Tells lists apart: a hash of every name and caption. */
 uint64_t pairs_digest(const pairs *p);
 

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 want=$(scripts/deps --list | sed -E 's/^([a-z]+) +([^ ]+) +(.*)$/| \1 | `\2` | \3 |/')
-have=$(grep -E '^\| (build|test|data|plot) \| `' README.md)
+have=$(grep -E '^\| [a-z]+ \| `' README.md)
 if [ "$want" != "$have" ]; then
   echo "README.md's table of dependencies is not scripts/deps's:"
   diff <(echo "$want") <(echo "$have") || true

@@ -14,7 +14,7 @@ mkdir -p "$work/prefix/share/linnet"
 model=$work/prefix/share/linnet/captioner.gguf
 picture=tests/goldens/clip-preprocess/public/gradient_97x61.png
 "$3" "$model" 1
-for example in caption chat; do
+for example in caption chat classify; do
   # shellcheck disable=SC2046 # several words
   "$2" "apps/examples/$example.c" $(pkg-config --cflags --libs linnet) -o "$work/$example"
 done
@@ -23,6 +23,9 @@ export LD_LIBRARY_PATH=$(pkg-config --variable=libdir linnet)
 [ "$(wc -l <"$work/said")" = 1 ] || { echo "the example's output:"; cat "$work/said"; exit 1; }
 printf 'a cat\nand a dog\n' | "$work/chat" "$model" >"$work/said"
 [ "$(wc -l <"$work/said")" -ge 2 ] || { echo "the chat example's output:"; cat "$work/said"; exit 1; }
+"$3" "$work/pair.gguf" 1 pair
+"$work/classify" "$work/pair.gguf" "$picture" cat 'red bird' >"$work/said"
+[ "$(wc -l <"$work/said")" = 2 ] || { echo "the classify example's output:"; cat "$work/said"; exit 1; }
 
 shown=$(nm -D --defined-only "$LD_LIBRARY_PATH/liblinnet.so" | awk '$2 == "T" { print $3 }' | grep -v '^linnet_' || true)
 [ -z "$shown" ] || { echo "the library shows what is not its interface: $shown"; exit 1; }

@@ -352,8 +352,8 @@ static status check(trainer *t) {
   const bool listed = t->validation.n > 0, due = o->check_every > 0 && t->step % o->check_every == 0;
   if (!o->check || !o->checked || !(due || t->step == o->run.steps) || (!listed && !t->objects)) return STATUS_OK;
   clip_check scores;
-  const status s = listed ? clip_check_list(t->c, &t->model, &t->validation, &scores)
-                          : clip_check_scenes(t->c, &t->model, t->objects, o->check, o->max_objects, &scores);
+  const status s = listed ? clip_check_list(&t->model, &t->validation, &scores)
+                          : clip_check_scenes(&t->model, t->objects, o->check, o->max_objects, &scores);
   if (!s) o->checked(o->user, t->step, &scores);
   return s;
 }

@@ -108,10 +108,6 @@ status kinds_task_classes(const kinds_task *t, zero_shot *z) {
 
 /* --- scenes ------------------------------------------------------------------------------------------------------- */
 
-static scene_options scenes_of(int side) {
-  return (scene_options){.size = side, .pictures = SPLIT_TRAIN, .max_objects = SCENE_MAX_OBJECTS};
-}
-
 /* Texts that can be found again. */
 typedef struct {
   char **slot;
@@ -140,9 +136,8 @@ static status remember(text_set *said, const scene *s) {
 
 static status draw(scenes_task *t, size_t n, text_set *said, scene *drawn) {
   enum { PATIENCE = 2000 }; /* scenes that say nothing new, one after the other */
-  const scene_options options = scenes_of(drawn->size);
   for (uint64_t i = 0, idle = 0; t->n < n && idle < PATIENCE; i++, idle++) {
-    status s = scene_make(t->objects, &options, t->seed, i, drawn);
+    status s = scene_make(t->objects, &t->drawn, t->seed, i, drawn);
     if (!s && any_said(said, drawn)) continue;
     if (!s) s = remember(said, drawn);
     if (!s && !(t->caption[t->n] = mem_string(drawn->caption))) s = STATUS_MEMORY;
@@ -152,26 +147,25 @@ static status draw(scenes_task *t, size_t n, text_set *said, scene *drawn) {
     t->image_of[t->n] = (int32_t)t->n;
     t->n++;
   }
-  return t->n == n ? STATUS_OK
-                   : fail(STATUS_FORMAT, "only %zu of %zu scenes have wordings of their own: ask for fewer", t->n, n);
+  return t->n ? STATUS_OK : fail(STATUS_FORMAT, "the object pack has nothing to make a scene of");
 }
 
-status scenes_task_new(scenes_task *t, const object_set *objects, size_t n, uint64_t seed, int side) {
+status scenes_task_new(scenes_task *t, const object_set *objects, const scene_options *drawn, size_t n, uint64_t seed) {
   enum { MOST = 1 << 20 };
-  *t = (scenes_task){.objects = objects, .side = side, .seed = random_u64(seed, 0x7363656e65, 0)};
+  *t = (scenes_task){.objects = objects, .drawn = *drawn, .seed = random_u64(seed, 0x7363656e65, 0)};
   if (n < 1 || n > MOST) return fail(STATUS_ARGUMENT, "%zu scenes, expected 1 to %d", n, MOST);
   text_set said = {.slots = 1};
   while (said.slots <= 2 * n * SCENE_MAX_REFERENCES) said.slots *= 2;
-  scene *drawn = scene_new(side); /* what a scene shows may depend on its size */
+  scene *room = scene_new(drawn->size);
   said.slot = mem_zero(said.slots, sizeof *said.slot);
   t->index = mem_alloc(n, sizeof *t->index);
   t->caption = mem_zero(n, sizeof *t->caption);
   t->image_of = mem_alloc(n, sizeof *t->image_of);
-  status s = drawn && said.slot && t->index && t->caption && t->image_of ? STATUS_OK : last_status();
-  if (!s) s = draw(t, n, &said, drawn);
+  status s = room && said.slot && t->index && t->caption && t->image_of ? STATUS_OK : last_status();
+  if (!s) s = draw(t, n, &said, room);
   for (size_t i = 0; said.slot && i < said.slots; i++) free(said.slot[i]);
   free(said.slot);
-  scene_free(drawn);
+  scene_free(room);
   return s;
 }
 
@@ -183,7 +177,6 @@ void scenes_task_free(scenes_task *t) {
 
 image *scenes_task_open(void *task, size_t index) {
   const scenes_task *t = task;
-  const scene_options options = scenes_of(t->side);
-  scene *drawn = scene_new(t->side);
-  return picture_of(drawn, drawn && !scene_make(t->objects, &options, t->seed, t->index[index], drawn));
+  scene *drawn = scene_new(t->drawn.size);
+  return picture_of(drawn, drawn && !scene_make(t->objects, &t->drawn, t->seed, t->index[index], drawn));
 }

@@ -39,17 +39,18 @@ status kinds_task_classes(const kinds_task *t, zero_shot *z);
 
 /* --- scenes ------------------------------------------------------------------------------------------------------- */
 
-/* New scenes of training pictures. No wording that is true of one scene is true of another. */
+/* New scenes. No wording that is true of one scene is true of another. */
 typedef struct {
   const object_set *objects;
-  int side;
+  scene_options drawn;
   uint64_t seed, *index; /* of each scene in the stream that the seed begins */
   char **caption;
   int32_t *image_of; /* caption i belongs to picture i */
   size_t n;
 } scenes_task;
 
-status scenes_task_new(scenes_task *t, const object_set *objects, size_t n, uint64_t seed, int side);
+/* n scenes, or fewer if the objects have no more to say; at least one. Free also after a failure. */
+status scenes_task_new(scenes_task *t, const object_set *objects, const scene_options *drawn, size_t n, uint64_t seed);
 void scenes_task_free(scenes_task *t);
 image *scenes_task_open(void *task, size_t index);
 

@@ -27,6 +27,12 @@ const size_rule sizes_lm7[] = {
     {DIM("rank_gate", "blocks.#.att.g1", 1)},
     {0},
 };
+static const size_rule lm_lora[] = {
+    {COUNT("layers", "blocks.#.att.key.lora_A")},
+    {DIM("width", "blocks.#.att.key.lora_A", 1)},
+    {DIM("rank", "blocks.#.att.key.lora_A", 0)},
+    {0},
+};
 static const size_rule lm_state[] = {
     {COUNT("layers", "blocks.#.att.time_state")},
     {DIM("heads", "blocks.#.att.time_state", 0)},
@@ -59,6 +65,10 @@ const signature identity_lm[] = {
     {"rwkv-state", "", "initial state of an RWKV model (state tuning)", "att.time_state and nothing else",
      .all = {"blocks.#.att.time_state"}, .none = {"emb.weight", "head.weight", "blocks.#.att.key.weight"},
      .parts = {{"", "", lm_state}}},
+    {"rwkv-lora", "", "LoRA's factors for an RWKV language model", "lora_A and lora_B, no emb",
+     "has LoRA's factors alone: take the model that they were merged into",
+     .all = {"blocks.#.att.key.lora_A", "blocks.#.att.key.lora_B"}, .none = {"emb.weight", "blocks.#.att.key.weight"},
+     .parts = {{"", "", lm_lora}}},
     {"rwkv", "experiment", "RWKV language model with an experiment of its training code",
      "head_q, copy_mask, tiny_*, pos_emb_x or ffnPre",
      "has parts (head_q, copy_mask, tiny attention, pos_emb or ffnPre) that no released model has", .roots = RWKV_ROOTS,

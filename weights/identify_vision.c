@@ -20,6 +20,7 @@ static const size_rule vrwkv_head[] = {
     {DIM("head_hidden", "head.0.weight", 0)},
     {0},
 };
+static const size_rule own_head[] = {{DIM("classes", "head.weight", 0)}, {0}};
 static const size_rule vrwkv_mae[] = {
     {COUNT("layers", "blocks.#.ln1.weight")},
     {DIM("width", "decoder_embed.weight", 1)},
@@ -136,6 +137,11 @@ static const size_rule point_pretrain[] = {
 };
 
 const signature identity_vision[] = {
+    {"image-classifier", "linnet", "Linnet classifier: RWKV-CLIP's image tower and a linear head",
+     "tower with att.time_faaaa, and head",
+     .all = {"tower.patch_embed.projection.weight", "tower.layers.#.att.time_faaaa", "tower.layers.#.ffn.spatial_mix_k",
+             "head.weight"},
+     .parts = {{"image tower", "tower.", sizes_vrwkv6}, {"head", "", own_head}}},
     {"rwkv-sam", "", "RWKV-SAM: image tower, prompt encoder and mask decoder",
      "hr_feat_proj beside SAM's decoder, attn.spatial_decay",
      .all = {"backbone.stem.conv1.weight", "backbone.layers.#.attn.spatial_decay", "neck.out_proj.0.weight",

@@ -371,10 +371,10 @@ static void test_it_learns_sixteen_pairs(void **state) {
   train(&o, STATUS_OK);
   assert_int_equal(seen.checks, 2);
   assert_int_equal(seen.step, 120);
-  assert_int_equal(seen.last.pictures, LISTED);
-  assert_int_equal(seen.last.singles, 0);
-  if (seen.last.found.image_to_text[0] < 100 || seen.last.found.text_to_image[0] < 100)
-    fail_msg("R@1 is %g and %g", seen.last.found.image_to_text[0], seen.last.found.text_to_image[0]);
+  assert_int_equal(seen.last.found.pictures, LISTED);
+  assert_int_equal(seen.last.kinds.pictures, 0);
+  if (seen.last.found.scores.image_to_text[0] < 100 || seen.last.found.scores.text_to_image[0] < 100)
+    fail_msg("R@1 is %g and %g", seen.last.found.scores.image_to_text[0], seen.last.found.scores.text_to_image[0]);
   assert_int_equal(seen.progress.step, 120);
   assert_true(seen.progress.loss < 1.5); /* of ln 16 = 2.77; the mean of the last second, or of the whole run */
   assert_true(seen.progress.scale >= 1 && seen.progress.scale <= 100 && seen.progress.samples_per_second > 0);
@@ -439,11 +439,13 @@ static void test_scenes_and_checks(void **state) {
   train(&o, STATUS_OK);
   assert_int_equal(seen.checks, 1);
   assert_int_equal(seen.step, 2);
-  assert_true(seen.last.pictures > 2 && seen.last.pictures <= 12 && seen.last.texts == seen.last.pictures);
-  assert_int_equal(seen.last.kinds, TINY_KINDS - 1); /* the held-out kind is no answer */
-  assert_int_equal(seen.last.singles, TINY_KINDS - 1);
-  assert_true(seen.last.top5 == 100); /* of three kinds */
-  assert_true(seen.last.top1 >= 0 && seen.last.top1 <= 100);
+  const retrieval_report *found = &seen.last.found;
+  const zero_shot_report *kinds = &seen.last.kinds;
+  assert_true(found->pictures > 2 && found->pictures <= 12 && found->texts == found->pictures);
+  assert_int_equal(kinds->classes, TINY_KINDS - 1); /* the held-out kind is no answer */
+  assert_int_equal(kinds->pictures, TINY_KINDS - 1);
+  assert_true(kinds->scores.top5 == 100); /* of three kinds */
+  assert_true(kinds->scores.top1 >= 0 && kinds->scores.top1 <= 100);
   place_free(&a);
 }
 

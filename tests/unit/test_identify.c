@@ -300,6 +300,9 @@ static const struct {
      "mask_token:1,1,4 decoder_norm.weight:4 decoder_blocks.#3.norm1.weight:4",
      "point-rwkv", "pretrain", "", "layers 2, width 6, decoder_layers 3, decoder_width 4"},
 
+    {VRWKV6("tower.") "head.weight:10,8 head.bias:10", "image-classifier", "linnet", "",
+     "image tower: " VRWKV6_TEXT "; head: classes 10"},
+    {"blocks.#3.att.key.lora_A:4,16 blocks.#3.att.key.lora_B:16,4", "rwkv-lora", "", "", "layers 3, width 16, rank 4"},
     {LM6("rwkv.") VRWKV6("vit.image_model.") "proj.weight:8,8 @linnet.image_size=12", "visualrwkv", "linnet", "",
      "language model: " LM6_TEXT "; image tower: " VRWKV6_TEXT "; picture: size 12"},
     {LM7("rwkv.") THREE "proj.gate.weight:32,32 proj.o_proj.weight:8,32 proj.ln_v.weight:8", "visualrwkv", "v7.00", "",
