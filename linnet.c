@@ -318,6 +318,7 @@ linnet_classes *linnet_classes_new(const linnet_pair *pair, const char *const *l
   status s = c && classes ? STATUS_OK : last_status();
   for (size_t i = 0; !s && i < n; i++) s = zero_shot_add(&classes->z, labels[i], NULL, 0);
   for (size_t i = 0; !s && i < n_templates; i++) s = zero_shot_template(&classes->z, templates[i]);
+  if (!s) s = zero_shot_usual(&classes->z, pair->model);
   if (!s) s = zero_shot_encode(&classes->z, c, pair->model);
   ctx_free(c);
   omp_set_num_threads(before);

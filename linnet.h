@@ -117,8 +117,8 @@ linnet_status linnet_embed_text(const linnet_pair *pair, const char *text, float
 /* Classes that are told by words. They do not change, and threads may share them. */
 typedef struct linnet_classes linnet_classes;
 
-/* n labels, each asked for in every one of the templates, in which "{}" stands for it; without templates by itself.
- * NULL on failure. Nothing of the pair is needed afterwards. */
+/* n labels, each asked for in every one of the templates, in which "{}" stands for it; without templates in those that
+ * the pair's file names, else in "a photo of a {}". NULL on failure. Nothing of the pair is needed afterwards. */
 linnet_classes *linnet_classes_new(const linnet_pair *pair, const char *const *labels, size_t n,
                                    const char *const *templates, size_t n_templates);
 /* probabilities [n], which sum to 1, of a picture's row. */

@@ -103,12 +103,13 @@ static status gather_classes(zero_shot *z, const settings *o) {
   if (!s && o->labels_file) s = zero_shot_add_file(z, o->labels_file);
   for (int i = 0; !s && i < o->template.n; i++) s = zero_shot_template(z, o->template.item[i]);
   if (!s && o->templates_file) s = zero_shot_template_file(z, o->templates_file);
-  return s || z->templates.n ? s : zero_shot_template(z, ZERO_SHOT_USUAL);
+  return s;
 }
 
 static status encode_classes(job *j, const clip_model *m) {
   ctx *c = ctx_new();
-  const status s = c ? zero_shot_encode(&j->classes, c, m) : STATUS_MEMORY;
+  status s = c ? zero_shot_usual(&j->classes, m) : STATUS_MEMORY;
+  if (!s) s = zero_shot_encode(&j->classes, c, m);
   ctx_free(c);
   if (!s && j->classes.n_cut) complain("%zu prompts are too long for the model: their ends are cut", j->classes.n_cut);
   return s;
@@ -170,7 +171,8 @@ int run_classify(const verb *self, int argc, char **argv) {
       {"label", 0, ARG_TEXTS, &o.label, 0, 0, "NAME", "one label, which may have commas; may be given several times"},
       {"labels-file", 0, ARG_TEXT, &o.labels_file, 0, 0, "FILE", "a label a line, perhaps with prompts after tabs"},
       {"template", 0, ARG_TEXTS, &o.template, 0, 0, "TEXT",
-       "what to say of a picture of {} (else '" ZERO_SHOT_USUAL "'); several are averaged"},
+       "what to say of a picture of {} (else what the model's file says, or '" ZERO_SHOT_USUAL
+       "'); several are averaged"},
       {"templates-file", 0, ARG_TEXT, &o.templates_file, 0, 0, "FILE", "a template a line"},
       {"top-k", 'k', ARG_INT, &o.top, 1, 1 << 20, "N", "labels a picture, the likeliest first"},
       {"threshold", 0, ARG_REAL, &o.threshold, 0, 1, "P", "only labels of at least this probability"},

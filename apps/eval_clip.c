@@ -107,7 +107,7 @@ static status zeroshot_data(job *j) {
   if (!s && !(set = labelled_open(o->data, o->labels ? &given : NULL))) s = last_status();
   if (!s && !o->labels) s = add_names(&z, labelled_names(set));
   if (!s) s = gather_templates(&z, o);
-  if (!s && !z.templates.n) s = zero_shot_template(&z, ZERO_SHOT_USUAL);
+  if (!s) s = zero_shot_usual(&z, j->model);
   if (!s) s = labelled_part_new(&part, set, 0, labelled_count(set), o->limit);
   if (!s) s = score_zeroshot(j, o->data, &z, &(picture_source){labelled_part_open, &part, part.n}, part.targets);
   labelled_part_free(&part);
@@ -308,10 +308,10 @@ static const verb zeroshot = {
     "  linnet eval zeroshot\n"
     "  linnet eval zeroshot --data pictures/ --template 'a photo of a {}' --template 'a drawing of a {}'\n\n"
     "Usage: linnet eval zeroshot [options]\n\n"
-    "Each class is the mean direction of its prompts, made from its name by templates (--data: 'a photo of\n"
-    "a {}' by default). Without --data: the project's own test pictures among 100 kinds. Sets: unseen\n"
-    "(unseen pictures of known kinds), kinds (pictures of kinds held out whole), validation; prompts are\n"
-    "the kind alone and with every colour. Scores stand with their 95 % intervals (Wilson's).\n" LABELLED_HELP};
+    "Each class is the mean direction of its prompts, made from its name by templates (by default as\n"
+    "'linnet classify' has it). Without --data: the project's own test pictures among 100 kinds. Sets:\n"
+    "unseen (unseen pictures of known kinds), kinds (pictures of kinds held out whole), validation; prompts\n"
+    "are the kind alone and with every colour. Scores stand with their 95 % intervals (Wilson's).\n" LABELLED_HELP};
 
 int run_eval_zeroshot(int argc, char **argv) {
   settings o = defaults();

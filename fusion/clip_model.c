@@ -8,6 +8,8 @@ clip_model *clip_model_load(const checkpoint *file, const char *vocabulary) {
   status s = clip_load(&m->pair, file, CLIP_GELU_BY_FILE);
   if (!s) s = clip_words_open(&m->words, &m->pair, file, vocabulary);
   if (!s && m->pair.config.has_image) m->side = clip_image_side(&m->pair);
+  const char *templates = checkpoint_metadata(file, CLIP_TEMPLATES);
+  if (!s && templates && !(m->templates = mem_string(templates))) s = STATUS_MEMORY;
   if (!s) return m;
   clip_model_close(m);
   return NULL;
@@ -22,6 +24,7 @@ clip_model *clip_model_open(const char *path, const char *vocabulary) {
 
 void clip_model_close(clip_model *m) {
   if (!m) return;
+  free(m->templates);
   clip_words_free(&m->words);
   clip_free(&m->pair);
   free(m);

@@ -11,10 +11,15 @@
 
 #include "fusion/clip_words.h"
 
+/* The metadata under which a file says how its pair is best asked for a class (fusion/zeroshot.h): a template a line.
+ */
+#define CLIP_TEMPLATES "linnet.templates"
+
 typedef struct {
   clip_pair pair;
   clip_words words; /* words.words is NULL if there is no vocabulary: then only texts are refused */
   int side;         /* of the pictures it is given, in pixels */
+  char *templates;  /* of its file, CLIP_TEMPLATES; NULL if it names none */
 } clip_model;
 
 /* `vocabulary`: a file for tokenizer_open; NULL takes what the model's file carries. NULL with a sentence on failure.

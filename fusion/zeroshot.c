@@ -132,6 +132,15 @@ status zero_shot_template(zero_shot *z, const char *text) {
   return s;
 }
 
+status zero_shot_usual(zero_shot *z, const clip_model *m) {
+  if (z->templates.n) return STATUS_OK;
+  char *copy = mem_string(m->templates ? m->templates : ZERO_SHOT_USUAL), *rest = copy, *line;
+  status s = copy ? STATUS_OK : STATUS_MEMORY;
+  while (!s && (line = strsep(&rest, "\n"))) s = add_template(z, line);
+  free(copy);
+  return s;
+}
+
 /* Hands over the lines of a file that are not blank, and says which one failed. */
 static status each_line(zero_shot *z, const char *path, status (*each)(zero_shot *z, char *line)) {
   lines text;

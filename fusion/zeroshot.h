@@ -26,7 +26,7 @@ status zero_shot_logits(const float *images, size_t M, const float *classifier, 
 
 enum { ZERO_SHOT_CLASSES = 1 << 20, ZERO_SHOT_TEMPLATES = 1 << 12 }; /* the most of each */
 
-#define ZERO_SHOT_USUAL "a photo of a {}" /* the template of who gives none */
+#define ZERO_SHOT_USUAL "a photo of a {}"
 
 /* Text that is kept. */
 typedef struct {
@@ -56,6 +56,8 @@ status zero_shot_add_file(zero_shot *z, const char *path);
 status zero_shot_template(zero_shot *z, const char *text);
 /* The same, one a line of a file that is not blank. */
 status zero_shot_template_file(zero_shot *z, const char *path);
+/* If there is no template yet, those that the pair's file names, else ZERO_SHOT_USUAL. */
+status zero_shot_usual(zero_shot *z, const clip_model *m);
 /* Makes the classifier. There must be a class. */
 status zero_shot_encode(zero_shot *z, ctx *c, const clip_model *m);
 

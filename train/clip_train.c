@@ -81,6 +81,7 @@ static status save(const trainer *t, const char *path, params_file what) {
   run_metadata_make(&about, &t->o, option_rows, OPTION_ROWS, t->step);
   run_metadata_add(&about, key_data, t->digest);
   run_metadata_add(&about, TEXT_VOCABULARY, t->vocabulary);
+  if (t->objects) run_metadata_add(&about, CLIP_TEMPLATES, "a {}\nan {}"); /* as scenes are told of */
   what.n_metadata = about.n;
   what.metadata = (const char *const(*)[2])about.pair;
   return clip_save(&t->model.pair, path, &what);

@@ -90,6 +90,27 @@ static void check_row(ctx *c, const clip_model *m, const float *row, const char 
   for (int d = 0; d < TINY_CLIP_WIDTH; d++) assert_true(fabs((double)row[d] - sum[d] / sqrt(length)) < 1e-5);
 }
 
+static void test_usual(void **state) {
+  clip_model *m = tiny_clip_model(state, 3);
+  zero_shot z = {0};
+  good(zero_shot_usual(&z, m)); /* its file names none */
+  assert_int_equal(z.templates.n, 1);
+  assert_string_equal(z.templates.item[0], ZERO_SHOT_USUAL);
+  m->templates = strdup("a {}\nan {}");
+  good(zero_shot_usual(&z, m)); /* there is one */
+  assert_int_equal(z.templates.n, 1);
+  zero_shot_free(&z);
+  good(zero_shot_usual(&z, m));
+  assert_int_equal(z.templates.n, 2);
+  assert_string_equal(z.templates.item[1], "an {}");
+  zero_shot_free(&z);
+  free(m->templates);
+  m->templates = strdup("a picture");
+  refused(zero_shot_usual(&z, m), "a picture");
+  zero_shot_free(&z);
+  clip_model_close(m);
+}
+
 static void test_encode(void **state) {
   ctx *c = ctx_new();
   clip_model *m = tiny_clip_model(state, 3);
@@ -177,6 +198,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_labels, scratch_setup, scratch_teardown),
       cmocka_unit_test_setup_teardown(test_templates, scratch_setup, scratch_teardown),
+      cmocka_unit_test_setup_teardown(test_usual, scratch_setup, scratch_teardown),
       cmocka_unit_test_setup_teardown(test_encode, scratch_setup, scratch_teardown),
       cmocka_unit_test_setup_teardown(test_many, scratch_setup, scratch_teardown),
       cmocka_unit_test(test_best),
