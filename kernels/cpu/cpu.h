@@ -86,6 +86,40 @@ typedef struct {
   float *r, *w, *k, *v, *a, *b, *s0;
 } wkv7_grads;
 
+/* Queries as an exact search wants them: rows of `padded` numbers, the width and zeros up to a multiple of 64. */
+typedef struct {
+  size_t width, padded;
+  float *values; /* [m,padded]; the rest is for tables of i8 and may else be NULL */
+  /* A query is step * wide; wide = 128 high + low, the digits in -127..127 and -64..63. */
+  int16_t *wide;  /* [m,padded] */
+  int8_t *digits; /* [m,2,padded], high and low */
+  int32_t *sum;   /* [m] of wide */
+  double *step;   /* [m] */
+} search_queries;
+
+/* Scores of n rows [n,width] with the queries first..first + m - 1: out [m,n]. factor [n] is of i8 alone. On the
+ * calling thread; bit for bit the same in all variants. */
+typedef void search_scores(const search_queries *q, size_t first, size_t m, const void *rows, const float *factor,
+                           size_t n, float *out);
+
+/* Rows in 8 bits: row i is factor[i] * values[i] and something of length error[i]. */
+typedef struct {
+  size_t width, stride;         /* from row to row: the width and zeros up to a multiple of 4 */
+  const int8_t *values;         /* [n,stride] */
+  float *factor, *norm, *error; /* lengths are never too small; infinite where a row cannot be bounded */
+  int32_t *sum;                 /* of values */
+} filter_rows;
+
+/* Queries in 8 bits and strips of 16, each in units of its own step. A row is below what a query asks for if
+ *   factor * dot + slack * norm + size * error <= limit,
+ * with the row's factor, norm and error and the query's slack, size and limit. */
+typedef struct {
+  size_t fours;                /* of numbers in a row: a quarter of the width, rounded up */
+  uint8_t *values;             /* [strips,fours,16,4], each with its upper bit flipped; 0x80 behind the width */
+  float *slack, *size, *limit; /* [strips,16] */
+} filter_queries;
+enum { FILTER_STRIP = 16, FILTER_PANEL = 4 }; /* queries in a strip, the most strips at once */
+
 typedef struct {
   const char *name; /* "generic", "avx2", "avx512" */
 
@@ -168,6 +202,17 @@ typedef struct {
   /* From the gradient g [M,N] of weights p to that of the products, in place: g = scale p (g - sum of the row's p g).
    */
   void (*attention_slopes)(size_t M, size_t N, float scale, const float *p, float *g);
+
+  /* --- exact search (search_scores.c, search_filter.c), on the calling thread ------------------------------------- */
+  search_scores *search_f32, *search_f16, *search_i8;
+  /* n rows of f32 (f16 if half) into `values`, which are those of out, and everything else of out. row: room for
+   * `width` floats. */
+  void (*search_shrink)(bool half, size_t n, const void *rows, float *row, int8_t *values, const filter_rows *out);
+  /* norm, error and sum of n rows that are 8 bits wide already, from their values and factors. */
+  void (*search_measure)(size_t n, const filter_rows *rows);
+  /* alive[i], bit 16 s + j: query j of strip first + s (of n_strips <= FILTER_PANEL) does not rule out row i. */
+  void (*search_filter)(const filter_rows *rows, size_t n, const filter_queries *q, size_t first, size_t n_strips,
+                        uint64_t *alive);
 
   /* --- losses (loss.c) -------------------------------------------------------------------------------------------- */
   /* ce[m] = log(sum_v exp(x[m][v])) - x[m][target[m]]; rows with weight 0 give 0 and may hold any target. glogits (NULL

@@ -20,6 +20,8 @@
   void cpu_wkv6_##variant(cpu_kernels *);                                                                              \
   void cpu_wkv7_##variant(cpu_kernels *);                                                                              \
   void cpu_attention_##variant(cpu_kernels *);                                                                         \
+  void cpu_search_scores_##variant(cpu_kernels *);                                                                     \
+  void cpu_search_filter_##variant(cpu_kernels *);                                                                     \
   void cpu_loss_##variant(cpu_kernels *);                                                                              \
   void cpu_optim_##variant(cpu_kernels *);                                                                             \
   static void fill_##variant(cpu_kernels *table) {                                                                     \
@@ -31,6 +33,8 @@
     cpu_wkv6_##variant(table);                                                                                         \
     cpu_wkv7_##variant(table);                                                                                         \
     cpu_attention_##variant(table);                                                                                    \
+    cpu_search_scores_##variant(table);                                                                                \
+    cpu_search_filter_##variant(table);                                                                                \
     cpu_loss_##variant(table);                                                                                         \
     cpu_optim_##variant(table);                                                                                        \
   }
@@ -39,6 +43,8 @@ DECLARE_FAMILIES(generic)
 #ifdef LINNET_CPU_VARIANTS /* the build made them: kernels/CMakeLists.txt */
 DECLARE_FAMILIES(avx2)
 DECLARE_FAMILIES(avx512)
+void cpu_search_scores_avx512vnni(cpu_kernels *);
+void cpu_search_filter_avx512vnni(cpu_kernels *);
 #endif
 
 #ifdef CPU_X86
@@ -55,7 +61,7 @@ static bool has_avx2(void) {
   const unsigned long long wide = 0x6; /* xmm, ymm */
   unsigned a, b, c, d;
   if ((saved_registers() & wide) != wide) return false;
-  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_AVX) || !(c & bit_FMA)) return false;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_AVX) || !(c & bit_FMA) || !(c & bit_F16C)) return false;
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2);
 }
 
@@ -65,6 +71,12 @@ bool cpu_has_avx512(void) {
   unsigned a, b, c, d;
   if (!has_avx2() || (saved_registers() & wide) != wide) return false;
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & parts) == parts;
+}
+
+/* 8-bit products; not every processor with AVX-512 has them. */
+static bool has_vnni(void) {
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & bit_AVX512VNNI);
 }
 #else
 bool cpu_has_avx512(void) { return false; }
@@ -88,7 +100,14 @@ static void choose(void) {
   fill_generic(&tables[table_count++]);
 #if defined(LINNET_CPU_VARIANTS) && defined(CPU_X86)
   if (has_avx2()) fill_avx2(&tables[table_count++]);
-  if (cpu_has_avx512()) fill_avx512(&tables[table_count++]);
+  if (cpu_has_avx512()) {
+    cpu_kernels *table = &tables[table_count++];
+    fill_avx512(table);
+    if (has_vnni()) {
+      cpu_search_scores_avx512vnni(table);
+      cpu_search_filter_avx512vnni(table);
+    }
+  }
 #endif
   const char *wish = getenv("LINNET_CPU");
   const cpu_kernels *wished = wish && *wish ? find(wish) : NULL;
