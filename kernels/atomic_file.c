@@ -36,7 +36,7 @@ static status open_temporary(atomic_file *f) {
   if (!(f->temporary = mem_alloc(room, 1))) return last_status();
   for (int n = 0; n < 1000; n++) {
     snprintf(f->temporary, room, "%.*s.%ld-%d.tmp", (int)kept, f->path, (long)getpid(), n);
-    f->fd = open(f->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    f->fd = open(f->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (f->fd >= 0) return STATUS_OK;
     if (errno != EEXIST) break;
   }
@@ -100,14 +100,32 @@ static status sync_folder(atomic_file *f) {
   return result;
 }
 
-status atomic_file_commit(atomic_file *f) {
+int atomic_file_descriptor(const atomic_file *f) { return f->fd; }
+
+/* A link, unlike a renaming, fails if the name is taken. Where there are no links, looking first has to do. */
+static status take_name(atomic_file *f) {
+  struct stat info;
+  int error = link(f->temporary, f->path) ? errno : 0;
+  if (error && error != EEXIST) error = !lstat(f->path, &info) ? EEXIST : rename(f->temporary, f->path) ? errno : 0;
+  if (error == EEXIST) return fail(STATUS_ARGUMENT, "cannot make %s: something has that name already", f->path);
+  if (error) return fail(STATUS_IO, "cannot rename %s to %s: %s", f->temporary, f->path, strerror(error));
+  unlink(f->temporary); /* it is left only where it was linked */
+  return STATUS_OK;
+}
+
+static status replace_name(atomic_file *f) {
+  return rename(f->temporary, f->path)
+             ? fail(STATUS_IO, "cannot rename %s to %s: %s", f->temporary, f->path, strerror(errno))
+             : STATUS_OK;
+}
+
+static status commit(atomic_file *f, status (*name)(atomic_file *f)) {
   status result = f->failed;
   if (!result && fsync(f->fd)) result = fail(STATUS_IO, "cannot sync %s to the disk: %s", f->path, strerror(errno));
   const int fd = f->fd;
   f->fd = -1;
   if (close(fd) && !result) result = fail(STATUS_IO, "cannot write %s: %s", f->path, strerror(errno));
-  if (!result && rename(f->temporary, f->path))
-    result = fail(STATUS_IO, "cannot rename %s to %s: %s", f->temporary, f->path, strerror(errno));
+  if (!result) result = name(f);
   if (result) {
     unlink(f->temporary);
   } else {
@@ -116,6 +134,9 @@ status atomic_file_commit(atomic_file *f) {
   release(f);
   return result;
 }
+
+status atomic_file_commit(atomic_file *f) { return commit(f, replace_name); }
+status atomic_file_commit_new(atomic_file *f) { return commit(f, take_name); }
 
 void atomic_file_abandon(atomic_file *f) {
   if (!f) return;

@@ -17,8 +17,12 @@ atomic_file *atomic_file_create(const char *path);
 status atomic_file_write(atomic_file *f, const void *data, size_t bytes);
 /* Replaces bytes that have been written (a header's counts, a checksum). Fails as atomic_file_write() does. */
 status atomic_file_patch(atomic_file *f, size_t offset, const void *data, size_t bytes);
+/* The temporary, for who reads and writes it at places of his own. */
+int atomic_file_descriptor(const atomic_file *f);
 /* Makes the file appear under its name. Frees f in every case. */
 status atomic_file_commit(atomic_file *f);
+/* The same, but replaces nothing: STATUS_ARGUMENT if something has the name by now. */
+status atomic_file_commit_new(atomic_file *f);
 /* Removes the temporary and frees f; NULL is fine. Leaves the error sentence alone. */
 void atomic_file_abandon(atomic_file *f);
 

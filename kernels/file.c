@@ -53,25 +53,31 @@ void *file_read(const char *path, uint64_t most, size_t *size) {
   return bytes;
 }
 
-static status map_open(int descriptor, const char *path, const void **data, size_t *size) {
+status file_map_open(int descriptor, const char *name, const void **data, size_t *size) {
   struct stat info;
-  if (fstat(descriptor, &info)) return cannot_read(path);
-  if (S_ISDIR(info.st_mode)) return fail(STATUS_IO, "%s: is a folder, not a file", path);
-  if (!S_ISREG(info.st_mode)) return fail(STATUS_IO, "%s: is not a regular file", path);
-  if ((uintmax_t)info.st_size > PTRDIFF_MAX) return fail(STATUS_MEMORY, "%s: is too large to be mapped", path);
+  if (fstat(descriptor, &info)) return cannot_read(name);
+  if (S_ISDIR(info.st_mode)) return fail(STATUS_IO, "%s: is a folder, not a file", name);
+  if (!S_ISREG(info.st_mode)) return fail(STATUS_IO, "%s: is not a regular file", name);
+  if ((uintmax_t)info.st_size > PTRDIFF_MAX) return fail(STATUS_MEMORY, "%s: is too large to be mapped", name);
   const size_t bytes = (size_t)info.st_size;
   void *mapping = bytes ? mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, descriptor, 0) : ""; /* mmap takes no empty ones */
-  if (mapping == MAP_FAILED) return fail(STATUS_IO, "%s: cannot map: %s", path, strerror(errno));
+  if (mapping == MAP_FAILED) return fail(STATUS_IO, "%s: cannot map: %s", name, strerror(errno));
   *data = mapping;
   *size = bytes;
   return STATUS_OK;
 }
 
-status file_map(const char *path, const void **data, size_t *size) {
+int file_open(const char *path) {
   /* O_NONBLOCK: opening a FIFO must not wait for a writer before it can be refused. */
   const int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0) return cannot_open(path);
-  const status result = map_open(descriptor, path, data, size);
+  if (descriptor < 0) cannot_open(path);
+  return descriptor;
+}
+
+status file_map(const char *path, const void **data, size_t *size) {
+  const int descriptor = file_open(path);
+  if (descriptor < 0) return STATUS_IO;
+  const status result = file_map_open(descriptor, path, data, size);
   close(descriptor);
   return result;
 }

@@ -3,24 +3,42 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <zip.h>
 
+#include "kernels/base.h"
+
 static _Thread_local volatile bool on; /* calls to the C library are not expected to come back here */
 static _Thread_local inject_plan plan;
 static _Thread_local inject_report report;
 static _Thread_local bool interrupted; /* the last write was */
+static void lose_power(uint64_t seed);
 
 /* Whether the call that now begins is to fail. */
 static bool strikes(unsigned kind, int error) {
   if (!on || !(plan.kinds & kind)) return false;
   report.calls++;
   if (!plan.first || report.calls < plan.first || (report.calls > plan.first && !plan.all_later)) return false;
+  if (plan.kills) {
+    on = false;
+    if (plan.lost) lose_power(plan.lost);
+    raise(SIGKILL);
+  }
+  if (plan.before) {
+    const inject_report counted_so_far = report;
+    on = false;
+    plan.before(plan.user);
+    report = counted_so_far;
+    on = true;
+    return false;
+  }
   errno = error;
   return true;
 }
@@ -31,12 +49,15 @@ static bool strikes(unsigned kind, int error) {
 #define ALLOCATOR(name) __wrap_##name
 #define REAL(name) __real_##name
 #define REAL_ALIGNED __real_aligned_alloc
+#define REAL_FREE free
 #else
 #define ALLOCATOR(name) name
 #define REAL(name) __libc_##name
 #define REAL_ALIGNED __libc_memalign
+#define REAL_FREE __libc_free
 #endif
 
+void REAL_FREE(void *block);
 void *REAL(malloc)(size_t bytes);
 void *REAL(calloc)(size_t n, size_t bytes);
 void *REAL(realloc)(void *old, size_t bytes);
@@ -70,7 +91,6 @@ void *ALLOCATOR(realloc)(void *old, size_t bytes) {
 }
 
 #ifndef INJECT_WRAPS_ALLOCATIONS
-void __libc_free(void *block);
 void free(void *block) {
   report.blocks -= on && block;
   __libc_free(block);
@@ -133,6 +153,7 @@ int __real_close(int descriptor);
 int __real_stat(const char *path, struct stat *info);
 int __real_fstat(int descriptor, struct stat *info);
 ssize_t __real_read(int descriptor, void *data, size_t bytes);
+ssize_t __real_pread(int descriptor, void *data, size_t bytes, off_t place);
 ssize_t __real_write(int descriptor, const void *data, size_t bytes);
 ssize_t __real_pwrite(int descriptor, const void *data, size_t bytes, off_t place);
 int __real_rename(const char *from, const char *to);
@@ -141,12 +162,16 @@ char *__real_realpath(const char *path, char *resolved);
 void *__real_mmap(void *at, size_t bytes, int protection, int flags, int descriptor, off_t place);
 int __real_munmap(void *at, size_t bytes);
 int __real_fsync(int descriptor);
+int __real_flock(int descriptor, int operation);
+int __real_ftruncate(int descriptor, off_t bytes);
+int __real_link(const char *from, const char *to);
 
 int __wrap_open(const char *path, int flags, ...);
 int __wrap_close(int descriptor);
 int __wrap_stat(const char *path, struct stat *info);
 int __wrap_fstat(int descriptor, struct stat *info);
 ssize_t __wrap_read(int descriptor, void *data, size_t bytes);
+ssize_t __wrap_pread(int descriptor, void *data, size_t bytes, off_t place);
 ssize_t __wrap_write(int descriptor, const void *data, size_t bytes);
 ssize_t __wrap_pwrite(int descriptor, const void *data, size_t bytes, off_t place);
 int __wrap_rename(const char *from, const char *to);
@@ -155,6 +180,9 @@ char *__wrap_realpath(const char *path, char *resolved);
 void *__wrap_mmap(void *at, size_t bytes, int protection, int flags, int descriptor, off_t place);
 int __wrap_munmap(void *at, size_t bytes);
 int __wrap_fsync(int descriptor);
+int __wrap_flock(int descriptor, int operation);
+int __wrap_ftruncate(int descriptor, off_t bytes);
+int __wrap_link(const char *from, const char *to);
 
 int __wrap_open(const char *path, int flags, ...) {
   mode_t mode = 0;
@@ -216,15 +244,69 @@ int __wrap_munmap(void *at, size_t bytes) {
   return __real_munmap(at, bytes);
 }
 
+/* What has been written since the last sync, for a power failure: the bytes that were there before. */
+enum { UNSYNCED = 256 };
+static struct {
+  int descriptor;
+  off_t place;
+  size_t bytes;
+  uint8_t *before;
+} unsynced[UNSYNCED];
+static int n_unsynced;
+
+static void remember(int descriptor, size_t bytes, off_t place) {
+  uint8_t *before = REAL(malloc)(bytes + 1);
+  if (!before || n_unsynced == UNSYNCED) abort();
+  const ssize_t there = __real_pread(descriptor, before, bytes, place);
+  for (size_t i = there < 0 ? 0 : (size_t)there; i < bytes; i++)
+    before[i] = 0; /* the file grows before its bytes come */
+  unsynced[n_unsynced].descriptor = descriptor;
+  unsynced[n_unsynced].place = place;
+  unsynced[n_unsynced].bytes = bytes;
+  unsynced[n_unsynced++].before = before;
+}
+
+static void lose_power(uint64_t seed) {
+  for (int i = n_unsynced; i-- > 0;)
+    if (random_u64(seed, 0, (uint64_t)i) & 1 &&
+        __real_pwrite(unsynced[i].descriptor, unsynced[i].before, unsynced[i].bytes, unsynced[i].place) < 0)
+      abort();
+}
+
 /* Nothing is synced: no test pulls the plug, and the disk's wear and time are saved. */
 int __wrap_fsync(int descriptor) {
   if (!on) return __real_fsync(descriptor);
-  return strikes(INJECT_FILES, EIO) ? -1 : 0;
+  if (strikes(INJECT_FILES, EIO)) {
+    report.unsynced++;
+    return -1;
+  }
+  for (; n_unsynced; n_unsynced--) REAL_FREE(unsynced[n_unsynced - 1].before);
+  return 0;
+}
+
+int __wrap_flock(int descriptor, int operation) {
+  return strikes(INJECT_FILES, ENOLCK) ? -1 : __real_flock(descriptor, operation);
+}
+
+int __wrap_ftruncate(int descriptor, off_t bytes) {
+  return strikes(INJECT_FILES, EIO) ? -1 : __real_ftruncate(descriptor, bytes);
+}
+
+int __wrap_link(const char *from, const char *to) {
+  if (strikes(INJECT_FILES, EPERM)) return -1;
+  const int result = __real_link(from, to);
+  report.renames += on && !result;
+  return result;
 }
 
 ssize_t __wrap_read(int descriptor, void *data, size_t bytes) {
   if (strikes(INJECT_FILES, EIO)) return -1;
   return __real_read(descriptor, data, on && plan.in_pieces ? (bytes + 2) / 3 : bytes);
+}
+
+ssize_t __wrap_pread(int descriptor, void *data, size_t bytes, off_t place) {
+  if (strikes(INJECT_FILES, EIO)) return -1;
+  return __real_pread(descriptor, data, on && plan.in_pieces ? (bytes + 2) / 3 : bytes, place);
 }
 
 /* How many of the bytes a write may take; -1 if it fails. */
@@ -252,6 +334,7 @@ ssize_t __wrap_write(int descriptor, const void *data, size_t bytes) {
 
 ssize_t __wrap_pwrite(int descriptor, const void *data, size_t bytes, off_t place) {
   const ssize_t most = allowance(bytes);
+  if (most > 0 && on && plan.lost) remember(descriptor, (size_t)most, place);
   return most < 0 ? -1 : wrote(__real_pwrite(descriptor, data, (size_t)most, place));
 }
 

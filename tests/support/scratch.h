@@ -9,6 +9,10 @@
 int scratch_setup(void **state);
 int scratch_teardown(void **state);
 
+/* For tests that replace files thousands of times, which a disk would have to write each time: folders are made in
+ * memory where there is a place for that, unless TMPDIR is set. */
+void scratch_in_memory(void);
+
 /* "FOLDER/name"; free() it. */
 char *scratch_path(void **state, const char *name);
 int scratch_entries(void **state); /* how many files the folder holds */

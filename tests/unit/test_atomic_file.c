@@ -207,6 +207,24 @@ static void test_longest_name(void **state) {
   free(path);
 }
 
+/* A new name is taken only if nobody has it by then; a folder, a dead link, whatever it is, stays. */
+static void test_new_name(void **state) {
+  char *path = scratch_path(state, "file");
+  for (int taken = 0; taken < 3; taken++) {
+    atomic_file *f = atomic_file_create(path);
+    assert_non_null(f);
+    assert_int_equal(pwrite(atomic_file_descriptor(f), new_text, strlen(new_text), 0), strlen(new_text));
+    if (taken == 1) scratch_write(path, old_text, strlen(old_text));
+    if (taken == 2) assert_int_equal(symlink("nowhere", path), 0);
+    assert_int_equal(atomic_file_commit_new(f), taken ? STATUS_ARGUMENT : STATUS_OK);
+    assert_int_equal(scratch_entries(state), 1);
+    if (taken) assert_non_null(strstr(last_error(), "has that name already"));
+    if (taken < 2) expect_file(path, taken ? old_text : new_text);
+    unlink(path);
+  }
+  free(path);
+}
+
 static void test_abandoned(void **state) {
   char *path = scratch_path(state, "file");
   scratch_write(path, old_text, strlen(old_text));
@@ -285,6 +303,7 @@ int main(void) {
       IN_SCRATCH(test_killed),
       IN_SCRATCH(test_name_taken),
       IN_SCRATCH(test_longest_name),
+      IN_SCRATCH(test_new_name),
       IN_SCRATCH(test_abandoned),
       IN_SCRATCH(test_refused_places),
       IN_SCRATCH(test_unwritable_folder),
