@@ -1,5 +1,5 @@
 /* linnet bench: where the time of one caption goes, how near a training step comes to the machine's matrix products,
- * and what opening a model file costs (bench_files.c). */
+ * what opening a model file costs (bench_files.c), and how fast exact search is (bench_search.c). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +9,7 @@
 #include "apps/output.h"
 #include "fusion/caption.h"
 #include "kernels/blas.h"
+#include "kernels/search.h"
 #include "linnet.h"
 #include "train/caption_train.h"
 
@@ -16,13 +17,15 @@ extern const char bench_help[];
 const char bench_help[] =
     "  linnet bench caption --json photo.jpg\n"
     "  linnet bench training --threads 1\n"
-    "  linnet bench files model.gguf\n\n"
-    "Usage: linnet bench [options] [caption|training|files] [FILE]\n\n"
+    "  linnet bench files model.gguf\n"
+    "  linnet bench search --rows 200000 --runs 7\n\n"
+    "Usage: linnet bench [options] [caption|training|files|search] [FILE]\n\n"
     "caption: one picture's way to its caption, stage by stage (the median of --runs); the picture is made\n"
     "up, unless a FILE is given. training: a training step of the default model beside the largest matrix\n"
     "product of the same run. files: opening a model FILE, and reading it, beside a plain read; without\n"
-    "FILE a GGUF file of --size gigabytes is made for the time being, in $TMPDIR or /tmp. Without a word:\n"
-    "caption and training.\n";
+    "FILE a GGUF file of --size gigabytes is made for the time being, in $TMPDIR or /tmp. search: exact search\n"
+    "in --rows made-up vectors, one query and --queries at once, beside the speed of memory and, where its\n"
+    "module is installed, FAISS. Without a word: caption and training.\n";
 
 /* Milliseconds. */
 enum { STAGE_DECODE, STAGE_TOWER, STAGE_PROMPT, STAGE_TOKEN, STAGE_CAPTION, STAGES };
@@ -231,7 +234,7 @@ static void print_training(const training_speed *t, int batch) {
 typedef struct {
   const char *model, *file;
   bool json;
-  int runs, batch, steps;
+  int runs, batch, steps, rows, width, queries, k;
   double size;
 } bench_options;
 
@@ -264,13 +267,23 @@ static status run_files_part(const bench_options *o, json_t *report) {
   return STATUS_OK;
 }
 
+static status run_search_part(const bench_options *o, json_t *report) {
+  json_t *found = bench_search(&(search_bench){
+      .rows = (size_t)o->rows, .width = (size_t)o->width, .queries = (size_t)o->queries, .k = (size_t)o->k, o->runs});
+  if (!found) return last_status();
+  if (!o->json) bench_search_print(found);
+  json_object_set_new(report, "search", found);
+  return STATUS_OK;
+}
+
 static const struct {
   const char *word;
   bool usual, takes_file;
   status (*run)(const bench_options *o, json_t *report);
 } parts[] = {{"caption", true, true, run_caption_part},
              {"training", true, false, run_training_part},
-             {"files", false, true, run_files_part}};
+             {"files", false, true, run_files_part},
+             {"search", false, false, run_search_part}};
 enum { PARTS = sizeof parts / sizeof *parts };
 
 /* The part named `word`; PARTS if there is none. */
@@ -281,21 +294,32 @@ static size_t find_part(const char *word) {
 }
 
 int run_bench(const verb *self, int argc, char **argv) {
-  bench_options o = {.runs = 20, .batch = caption_train_defaults().run.batch, .steps = 5, .size = 3};
+  bench_options o = {.runs = 20,
+                     .batch = caption_train_defaults().run.batch,
+                     .steps = 5,
+                     .size = 3,
+                     .rows = 1000000,
+                     .width = 512,
+                     .queries = 1000,
+                     .k = 10};
   int threads = 0, at, code;
   const arg list[] = {
       ARG_MODEL(&o.model),
-      {"runs", 'n', ARG_INT, &o.runs, 1, 10000, "N", "times that a picture or a file is measured"},
+      {"runs", 'n', ARG_INT, &o.runs, 1, 10000, "N", "times that a picture, a file or a search is measured"},
       {"batch", 'b', ARG_INT, &o.batch, 1, 4096, "N", "scenes a training step"},
       {"steps", 0, ARG_INT, &o.steps, 1, 10000, "N", "training steps measured"},
       {"size", 0, ARG_REAL, &o.size, 0.6, 1000, "GB", "of the file that is made up"},
+      {"rows", 0, ARG_INT, &o.rows, 1, 1e9, "N", "vectors that are searched"},
+      {"width", 0, ARG_INT, &o.width, 1, VECTOR_WIDTH_MAX, "N", "numbers in one of them"},
+      {"queries", 0, ARG_INT, &o.queries, 1, 1e6, "N", "queries at once"},
+      {"k", 'k', ARG_INT, &o.k, 1, 1e6, "N", "how many each one finds"},
       ARG_JSON(&o.json),
       ARG_THREADS(&threads),
   };
   if (!args_parse(self, list, sizeof list / sizeof *list, argc, argv, &at, &code)) return code;
   const size_t only = at < argc ? find_part(argv[at]) : PARTS;
   if (at < argc && only == PARTS)
-    return misuse(self, "bench what? Expected caption, training or files, found '%s'", argv[at]);
+    return misuse(self, "bench what? Expected caption, training, files or search, found '%s'", argv[at]);
   if (argc - at > 2) return misuse(self, "expected one file at most, found %d", argc - at - 1);
   if (argc - at == 2) o.file = argv[at + 1];
   if (o.file && !parts[only].takes_file) return misuse(self, "%s takes no file, found '%s'", argv[at], o.file);

@@ -14,4 +14,12 @@ double median(double *values, int n);
 json_t *bench_files(const char *path, double gigabytes, int runs);
 void bench_files_print(const json_t *found);
 
+/* Exact search in made-up vectors beside the speed of memory and FAISS. NULL with a sentence. */
+typedef struct {
+  size_t rows, width, queries, k;
+  int runs;
+} search_bench;
+json_t *bench_search(const search_bench *what);
+void bench_search_print(const json_t *found);
+
 #endif

@@ -17,6 +17,8 @@ extern const verb verbs[]; /* ends with a row of NULLs */
 int run_caption(const verb *self, int argc, char **argv);
 int run_classify(const verb *self, int argc, char **argv);
 int run_embed(const verb *self, int argc, char **argv);
+int run_index(const verb *self, int argc, char **argv);
+int run_search(const verb *self, int argc, char **argv);
 int run_generate(const verb *self, int argc, char **argv);
 int run_chat(const verb *self, int argc, char **argv);
 int run_convert(const verb *self, int argc, char **argv);

@@ -11,25 +11,46 @@
 
 #include "apps/output.h"
 #include "data/image.h"
+#include "data/json_lines.h"
 #include "data/lines.h"
+#include "kernels/file.h"
 
 enum { DEEPEST = 64 };
 
-static status keep(inputs *in, char *path) {
-  if (!path) return STATUS_MEMORY;
-  char **list = mem_room(in->path, in->n, &in->capacity, sizeof *list);
-  if (!list) {
+/* Takes over what it is given, also on failure. */
+static status keep_said(inputs *in, char *path, input_said said) {
+  char **list = path ? mem_room(in->path, in->n, &in->capacity, sizeof *list) : NULL;
+  input_said *room = NULL;
+  if (list) {
+    in->path = list;
+    room = mem_room(in->said, in->n, &in->said_capacity, sizeof *room);
+  }
+  if (!room) {
     free(path);
+    input_said_free(&said);
     return STATUS_MEMORY;
   }
-  in->path = list;
-  in->path[in->n++] = path;
+  in->said = room;
+  in->path[in->n] = path;
+  in->said[in->n++] = said;
   return STATUS_OK;
 }
 
+static status keep(inputs *in, char *path) { return keep_said(in, path, (input_said){0}); }
+
+void input_said_free(input_said *said) {
+  free(said->caption);
+  json_decref(said->fields);
+  *said = (input_said){0};
+}
+
 void inputs_free(inputs *in) {
-  for (size_t i = 0; i < in->n; i++) free(in->path[i]);
+  for (size_t i = 0; i < in->n; i++) {
+    free(in->path[i]);
+    input_said_free(&in->said[i]);
+  }
   free(in->path);
+  free(in->said);
   *in = (inputs){0};
 }
 
@@ -105,6 +126,8 @@ static status gather_operand(inputs *in, const char *folder, int depth) {
   return s;
 }
 
+/* --- lists -------------------------------------------------------------------------------------------------------- */
+
 /* The path that a list's line names; the caller frees it. */
 static char *listed_path(const char *list, const char *line) {
   const char *slash = *line == '/' ? NULL : strrchr(list, '/');
@@ -114,24 +137,135 @@ static char *listed_path(const char *list, const char *line) {
   return path;
 }
 
-/* Whether a file is a list: no picture, and its first line names something that is there. */
+/* Whether a file is a list: no picture, and its first line names something that is there, or is an object. */
 static bool is_list(const char *path) {
   char begin[PATH_MAX + 1];
   size_t n;
   if (!read_begin(path, begin, sizeof begin - 1, &n) || !n || image_recognised(begin, n)) return false;
   begin[n] = 0;
-  begin[strcspn(begin, "\r\n")] = 0;
+  if (begin[strspn(begin, " \t\r\n")] == '{') return true;
+  begin[strcspn(begin, "\t\r\n")] = 0;
   char *first = *begin ? listed_path(path, begin) : NULL;
   const bool there = first && !access(first, F_OK);
   free(first);
   return there;
 }
 
+/* Captions with "; " between, of `text` that has them with tabs between; *joined is NULL if all are empty. */
+static status join_captions(const char *text, char **joined) {
+  char *out = mem_alloc(2 * strlen(text) + 1, 1);
+  size_t n = 0;
+  *joined = NULL;
+  if (!out) return STATUS_MEMORY;
+  while (*text) {
+    const size_t length = strcspn(text, "\t");
+    if (length && n) out[n++] = ';', out[n++] = ' ';
+    memcpy(out + n, text, length);
+    n += length;
+    text += length + (text[length] == '\t');
+  }
+  out[n] = 0;
+  if (n)
+    *joined = out;
+  else
+    free(out);
+  return STATUS_OK;
+}
+
+static status keep_row(inputs *in, const char *list, char *line) {
+  char *tab = strchr(line, '\t');
+  input_said said = {0};
+  if (tab) *tab = 0;
+  if (!*line) return STATUS_OK;
+  const status s = tab ? join_captions(tab + 1, &said.caption) : STATUS_OK;
+  return s ? s : keep_said(in, listed_path(list, line), said);
+}
+
+/* One caption more behind others, a tab between. */
+static status add_caption(char **all, const json_t *one) {
+  if (!json_is_string(one)) return fail(STATUS_FORMAT, "no string or list of strings under caption, captions or text");
+  const size_t before = *all ? strlen(*all) + 1 : 0, n = json_string_length(one);
+  if (strlen(json_string_value(one)) != n) return fail(STATUS_FORMAT, "a caption holds a zero byte");
+  char *room = mem_grow(*all, before + n + 1, 1);
+  if (!room) return STATUS_MEMORY;
+  if (before) room[before - 1] = '\t';
+  memcpy(room + before, json_string_value(one), n + 1);
+  *all = room;
+  return STATUS_OK;
+}
+
+static status captions_of(const json_t *said, char **joined) {
+  char *all = NULL;
+  status s = STATUS_OK;
+  for (size_t i = 0; !s && i < json_array_size(said); i++) s = add_caption(&all, json_array_get(said, i));
+  if (!json_is_array(said)) s = add_caption(&all, said);
+  if (!s && all) s = join_captions(all, joined);
+  free(all);
+  return s;
+}
+
+static bool is_one_of(const char *key, const char *const *names) {
+  while (names && *names && strcmp(key, *names)) names++;
+  return names && *names;
+}
+
+status input_line(const json_t *line, const char *const *left_out, const char **path, input_said *said) {
+  static const char *const paths[] = {"image", "file_name", "path", NULL};
+  static const char *const captions[] = {"caption", "captions", "text", NULL};
+  const char *key, *found = NULL;
+  json_t *value, *copy;
+  status s = STATUS_OK;
+  *said = (input_said){0};
+  if (!json_is_object(line)) return fail(STATUS_FORMAT, "not an object");
+  if (!(said->fields = json_object())) return fail(STATUS_MEMORY, "out of memory");
+  json_object_foreach((json_t *)(uintptr_t)line, key, value) {
+    if (is_one_of(key, paths)) {
+      if (!found && json_is_string(value) && strlen(json_string_value(value)) == json_string_length(value))
+        found = json_string_value(value);
+    } else if (is_one_of(key, captions)) {
+      if (!s && !said->caption && !json_is_null(value)) s = captions_of(value, &said->caption);
+    } else if (!strcmp(key, "metadata") && json_is_object(value)) {
+      if (!(copy = json_deep_copy(value)) || json_object_update_missing(said->fields, copy))
+        s = fail(STATUS_MEMORY, "out of memory");
+      json_decref(copy);
+    } else if (!is_one_of(key, left_out) && json_object_set_new(said->fields, key, json_deep_copy(value))) {
+      s = fail(STATUS_MEMORY, "out of memory");
+    }
+  }
+  if (path) *path = found && *found ? found : NULL;
+  if (s) input_said_free(said);
+  return s;
+}
+
+typedef struct {
+  inputs *in;
+  const char *list;
+} list_reader;
+
+static status keep_line(void *user, const json_t *value, size_t number) {
+  const list_reader *r = user;
+  const char *path;
+  input_said said;
+  (void)number;
+  const status s = input_line(value, NULL, &path, &said);
+  if (s) return s;
+  if (path) return keep_said(r->in, listed_path(r->list, path), said);
+  input_said_free(&said);
+  return fail(STATUS_FORMAT, "no path of a picture under image, file_name or path");
+}
+
 static status gather_list(inputs *in, const char *path) {
+  size_t n;
+  char *text = file_read(path, LINES_MAX_BYTES, &n);
+  if (!text) return last_status();
+  if (json_lines_are(path, text, n)) {
+    const status s = json_lines(path, text, n, keep_line, &(list_reader){in, path});
+    free(text);
+    return s;
+  }
   lines list;
-  status s = lines_read(&list, path);
-  for (size_t i = 0; !s && i < list.n; i++)
-    if (*list.line[i]) s = keep(in, listed_path(path, list.line[i]));
+  status s = lines_parse(&list, text, n, path);
+  for (size_t i = 0; !s && i < list.n; i++) s = keep_row(in, path, list.line[i]);
   lines_free(&list);
   return s;
 }

@@ -16,13 +16,15 @@ static const char devices_help[] = "  linnet devices\n\n"
 static const char help_help[] = "  linnet help caption\n\n"
                                 "Prints the help of a verb, or the list of verbs.\n";
 
-extern const char caption_help[], classify_help[], embed_help[], generate_help[], chat_help[], convert_help[],
-    quantize_help[], inspect_help[], train_help[], eval_help[], bench_help[];
+extern const char caption_help[], classify_help[], embed_help[], index_help[], search_help[], generate_help[],
+    chat_help[], convert_help[], quantize_help[], inspect_help[], train_help[], eval_help[], bench_help[];
 
 const verb verbs[] = {
     {"caption", "says what pictures show", run_caption, caption_help},
     {"classify", "says which of your labels pictures go with", run_classify, classify_help},
     {"embed", "turns pictures or texts into vectors", run_embed, embed_help},
+    {"index", "keeps pictures and texts to search in", run_index, index_help},
+    {"search", "finds pictures in an index by texts or pictures", run_search, search_help},
     {"generate", "goes on with a text", run_generate, generate_help},
     {"chat", "answers in a conversation", run_chat, chat_help},
     {"inspect", "says what is in a model file", run_inspect, inspect_help},
@@ -61,7 +63,7 @@ int run_help(const verb *self, int argc, char **argv) {
   }
   const verb *v = find_verb(argv[at]);
   if (!v) return misuse(NULL, "there is no verb '%s'", argv[at]);
-  const int most = v->run == run_train || v->run == run_eval ? 2 : 1; /* help train lm */
+  const int most = v->run == run_train || v->run == run_eval || v->run == run_index ? 2 : 1; /* help train lm */
   if (argc - at > most) return misuse(self, "help explains one verb at a time, found also '%s'", argv[at + most]);
   char help[] = "--help", *words[] = {argv[at], argc - at > 1 ? argv[at + 1] : help, help, NULL};
   return v->run(v, 1 + argc - at, words);

@@ -74,5 +74,7 @@ image *image_fit_square(const image *im, int size);
 
 /* Writes an 8-bit PNG (L, LA, RGB, RGBA), whole or not at all (atomic_file.h). */
 status image_write_png(const char *path, const image *im);
+/* The same into memory: *bytes of *n, which the caller frees. */
+status image_encode_png(const image *im, void **bytes, size_t *n);
 
 #endif

@@ -158,9 +158,11 @@ image *png_decode(const image_source *source, int *orientation) {
 /* ---- writing ---- */
 
 typedef struct {
-  const char *path;
-  atomic_file *file;
-  status failed; /* of the file, not of libpng */
+  const char *name;  /* for sentences */
+  atomic_file *file; /* where it goes; NULL: to these bytes */
+  unsigned char *bytes;
+  size_t n, room;
+  status failed; /* of the file or of memory, not of libpng */
   char message[160];
   png_structp png;
   png_infop info;
@@ -172,16 +174,30 @@ static void on_write_error(png_structp png, png_const_charp text) {
   png_longjmp(png, 1);
 }
 
+static status append_bytes(png_writer *w, const void *bytes, size_t n) {
+  size_t room = w->room;
+  while (room - w->n < n)
+    if (!size_mul(room, 2, &room)) return fail(STATUS_MEMORY, "the PNG is too large");
+  unsigned char *more = room > w->room ? mem_grow(w->bytes, room, 1) : w->bytes;
+  if (!more) return STATUS_MEMORY;
+  w->bytes = more;
+  w->room = room;
+  memcpy(w->bytes + w->n, bytes, n);
+  w->n += n;
+  return STATUS_OK;
+}
+
 static void write_bytes(png_structp png, png_bytep bytes, size_t n) {
   png_writer *w = png_get_io_ptr(png);
-  if ((w->failed = atomic_file_write(w->file, bytes, n))) png_error(png, "the file cannot be written");
+  w->failed = w->file ? atomic_file_write(w->file, bytes, n) : append_bytes(w, bytes, n);
+  if (w->failed) png_error(png, "the file cannot be written");
 }
 
 static void on_flush(png_structp png) { (void)png; } /* the commit does it */
 
 static status write_picture(png_writer *w, const image *im, int colour) {
   if (setjmp(png_jmpbuf(w->png)))
-    return w->failed ? w->failed : fail(STATUS_IO, "%s: cannot write this PNG: %s", w->path, w->message);
+    return w->failed ? w->failed : fail(STATUS_IO, "%s: cannot write this PNG: %s", w->name, w->message);
   png_set_user_limits(w->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
   png_set_write_fn(w->png, w, write_bytes, on_flush);
   png_set_IHDR(w->png, w->info, (png_uint_32)im->width, (png_uint_32)im->height, 8, colour, PNG_INTERLACE_NONE,
@@ -210,20 +226,31 @@ static int png_colour_type(image_mode mode) {
   return -1;
 }
 
-status image_write_png(const char *path, const image *im) {
+static status encode(png_writer *w, const image *im) {
   const int colour = png_colour_type(im->mode);
-  if (colour < 0) return fail(STATUS_ARGUMENT, "%s: only L, LA, RGB and RGBA pictures can be written", path);
-  png_writer w = {.path = path, .file = atomic_file_create(path)};
-  if (!w.file) return last_status();
-  status code = STATUS_MEMORY;
-  w.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &w, on_write_error, on_warning);
-  w.info = w.png ? png_create_info_struct(w.png) : NULL;
-  if (w.info)
-    code = write_picture(&w, im, colour);
-  else
-    fail(STATUS_MEMORY, "%s: out of memory for the PNG encoder", path);
-  png_destroy_write_struct(&w.png, &w.info);
+  if (colour < 0) return fail(STATUS_ARGUMENT, "%s: only L, LA, RGB and RGBA pictures can be written", w->name);
+  w->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, w, on_write_error, on_warning);
+  w->info = w->png ? png_create_info_struct(w->png) : NULL;
+  const status code =
+      w->info ? write_picture(w, im, colour) : fail(STATUS_MEMORY, "%s: out of memory for the PNG encoder", w->name);
+  png_destroy_write_struct(&w->png, &w->info);
+  return code;
+}
+
+status image_write_png(const char *path, const image *im) {
+  png_writer w = {.name = path, .file = atomic_file_create(path)};
+  const status code = w.file ? encode(&w, im) : last_status();
   if (!code) return atomic_file_commit(w.file);
   atomic_file_abandon(w.file);
+  return code;
+}
+
+status image_encode_png(const image *im, void **bytes, size_t *n) {
+  enum { ROOM = 1 << 12 };
+  png_writer w = {.name = "the picture", .bytes = mem_alloc(ROOM, 1), .room = ROOM};
+  const status code = w.bytes ? encode(&w, im) : STATUS_MEMORY;
+  if (code) free(w.bytes);
+  *bytes = code ? NULL : w.bytes;
+  *n = code ? 0 : w.n;
   return code;
 }

@@ -14,7 +14,7 @@ for verb in $(sed -n 's/^  \([a-z]*\)  .* .*/\1/p' "$work/out"); do
   run 0 "$verb" --help
   equal "help $verb and $verb --help" "$(cat "$work/out")" "$(cat "$work/help")"
 done
-equal "the verbs" "$verbs" " caption classify embed generate chat inspect convert quantize train eval bench devices help"
+equal "the verbs" "$verbs" " caption classify embed index search generate chat inspect convert quantize train eval bench devices help"
 run 0 devices
 for name in cpu: blas: threads:; do says out "$name"; done
 OMP_NUM_THREADS=3 run 0 devices

@@ -540,6 +540,13 @@ static void writing(void **state) {
     image *back = image_open(path, NULL);
     check_pixels(back, modes[i], 13, 7, im->pixels);
     image_free(back);
+    void *bytes;
+    size_t n;
+    assert_int_equal(image_encode_png(im, &bytes, &n), STATUS_OK);
+    back = image_decode(bytes, n, "encoded", NULL);
+    check_pixels(back, modes[i], 13, 7, im->pixels);
+    image_free(back);
+    free(bytes);
     image_free(im);
   }
   image *im = ramp(IMAGE_RGB, 300, 300);
@@ -548,6 +555,10 @@ static void writing(void **state) {
   unlink(path);
   im = ramp(IMAGE_P, 2, 2);
   assert_int_equal(image_write_png(path, im), STATUS_ARGUMENT);
+  void *bytes;
+  size_t n;
+  assert_int_equal(image_encode_png(im, &bytes, &n), STATUS_ARGUMENT);
+  assert_null(bytes);
   im->mode = IMAGE_L;
   assert_int_equal(image_write_png("no/such/folder/picture.png", im), STATUS_IO);
   assert_non_null(strstr(last_error(), "no/such/folder/picture.png"));
