@@ -46,8 +46,9 @@ equal "exit code of a sweep that fails" $? 1
 rm "$work/break"
 scripts/mqar 2 "$work/r.jsonl" >/dev/null
 equal "exit code of the sweep" $? 0
-equal "lines of results: version 6 needs one rate" "$(wc -l <"$work/r.jsonl")" 60
-equal "runs done once" "$(sort -u "$work/r.jsonl" | wc -l)" 60
+equal "lines of results: two rates for versions 4 and 5 with seed 1, else one" "$(wc -l <"$work/r.jsonl")" 44
+equal "runs done once" "$(sort -u "$work/r.jsonl" | wc -l)" 44
+equal "the rate of seed 1" "$(grep -c '"version":5,.*"width":64,"seed":[23],"rate":0.01,' "$work/r.jsonl")" 4
 equal "nothing left to do" "$(scripts/mqar 2 "$work/r.jsonl")" ""
 equal "the table" "$(sed -n 1,3p "$work/r.tsv")" \
   "$(printf 'series\tx\ty\terr\nRWKV-4, 4 pairs in 64\t64\t0.20000\t0.10000\nRWKV-4, 4 pairs in 64\t128\t0.20000\t0.10000')"
