@@ -46,7 +46,7 @@ typedef struct {
   size_t n;
   parts_plan plan;
   size_t *part, n_parts; /* that are to be done, in order */
-  part_writer *writer;   /* of the part that is being done, or NULL */
+  table_writer *writer;  /* of the part that is being done, or NULL */
   size_t n_cut;          /* texts */
   work progress;
   parts_joined joined;
@@ -142,12 +142,12 @@ static status keep(void *user, const embedded *e) {
   const size_t part = e->index / j->plan.size;
   status s = STATUS_OK;
   if (!j->writer && !(j->writer = part_create(&j->plan, j->part[part]))) s = last_status();
-  if (!s) s = part_write(j->writer, e->row, about(j, e));
+  if (!s) s = table_write(j->writer, e->row, about(j, e));
   j->n_cut += e->cut;
   if (!s && (e->index + 1 == j->progress.all || (e->index + 1) / j->plan.size > part)) {
-    part_writer *done = j->writer;
+    table_writer *done = j->writer;
     j->writer = NULL;
-    s = part_commit(done);
+    s = table_commit(done);
   }
   return s ? s : work_step(&j->progress, e->error);
 }
@@ -165,7 +165,7 @@ static status embed_all(job *j, const clip_model *m) {
   } else {
     s = embed_pictures(m, open_picture, j, n, &o, keep, j);
   }
-  part_abandon(j->writer);
+  table_abandon(j->writer);
   work_end(&j->progress);
   if (!s && j->n_cut) complain("%zu texts are too long for the model: their ends are cut", j->n_cut);
   return s;

@@ -36,8 +36,6 @@ char *picture_file(const char *path, const char *index);
 
 bool name_ends(const char *name, const char *end);
 bool is_faiss_name(const char *name); /* .index, .faiss */
-/* OUT.jsonl of OUT.npy; the caller frees it. */
-char *lines_beside(const char *npy_path);
 
 /* --- the model that made an index --------------------------------------------------------------------------------- */
 

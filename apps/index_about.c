@@ -43,14 +43,6 @@ bool name_ends(const char *name, const char *end) {
 
 bool is_faiss_name(const char *name) { return name_ends(name, ".index") || name_ends(name, ".faiss"); }
 
-char *lines_beside(const char *npy_path) {
-  static const char npy[] = ".npy";
-  const size_t stem = strlen(npy_path) - (name_ends(npy_path, npy) ? sizeof npy - 1 : 0), room = stem + sizeof ".jsonl";
-  char *path = mem_alloc(room, 1);
-  if (path) snprintf(path, room, "%.*s.jsonl", (int)stem, npy_path);
-  return path;
-}
-
 /* --- models ------------------------------------------------------------------------------------------------------- */
 
 static const char key_model[] = "model", key_parameters[] = "parameters";

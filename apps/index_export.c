@@ -6,11 +6,9 @@
 #include "apps/index.h"
 #include "apps/interrupt.h"
 #include "apps/output.h"
-#include "data/npy.h"
+#include "apps/table.h"
 #include "fusion/approximate.h"
 #include "fusion/postgres.h"
-#include "kernels/atomic_file.h"
-#include "weights/metadata.h"
 
 typedef struct {
   const char *type, *factory;
@@ -21,63 +19,37 @@ static bool is_half(const export_settings *o) { return o->type && !strcmp(o->typ
 
 /* --- .npy --------------------------------------------------------------------------------------------------------- */
 
-/* {"row", "id", "path", "caption", "metadata"}: what `linnet index merge` reads. */
-static status write_line(atomic_file *to, size_t row, uint64_t id, const index_record *r) {
-  json_t *line = json_pack("{s:I,s:I,s:o}", "row", (json_int_t)row, "id", (json_int_t)id, "path", json_text(r->path));
+/* {"id", "path", "caption", "metadata", "row"}: what `linnet index merge` reads. */
+static json_t *line_of(uint64_t id, const index_record *r) {
+  json_t *line = json_pack("{s:I,s:o}", "id", (json_int_t)id, "path", json_text(r->path));
   if (line && *r->caption) json_object_set_new(line, "caption", json_text(r->caption));
   if (line) json_object_set_new(line, "metadata", record_metadata(r));
-  char *text = metadata_json_text(line, JSON_COMPACT);
-  status s = text ? atomic_file_write(to, text, strlen(text)) : last_status();
-  if (!s) s = atomic_file_write(to, "\n", 1);
-  json_decref(line);
-  free(text);
-  return s;
+  return line;
 }
 
-typedef struct {
-  npy_writer *rows;
-  atomic_file *lines;
-  float *row;
-  size_t n;
-} npy_export;
-
-static status write_rows(npy_export *e, const vector_index *x) {
+static status write_rows(table_writer *table, const vector_index *x, float *vector, size_t *n) {
   const size_t rows = index_numbers_of(x)->rows;
   status s = STATUS_OK;
   for (uint64_t row = 0; !s && row < rows; row++) {
     index_record r;
     if (index_deleted(x, row)) continue;
-    index_vector_at(x, row, e->row);
+    index_vector_at(x, row, vector);
     s = index_record_at(x, row, &r);
-    if (!s) s = npy_write(e->rows, e->row, 1);
-    if (!s) s = write_line(e->lines, e->n++, index_id_at(x, row), &r);
+    if (!s) s = table_write(table, vector, line_of(index_id_at(x, row), &r));
+    if (!s) ++*n;
     if (!s && interrupted) s = fail(STATUS_INTERRUPTED, "interrupted");
   }
   return s;
 }
 
 static status export_npy(const export_settings *o, const vector_index *x, const char *path, size_t *n) {
-  const index_facts *facts = &index_numbers_of(x)->facts;
-  const npy_type type = is_half(o) ? NPY_F16 : NPY_F32;
-  char *beside = lines_beside(path);
-  npy_export e = {.row = mem_alloc(facts->width, sizeof *e.row)};
-  status s = beside && e.row ? STATUS_OK : STATUS_MEMORY;
-  if (!s && !(e.rows = npy_create(path, type, facts->width))) s = last_status();
-  if (!s && !(e.lines = atomic_file_create(beside))) s = last_status();
-  if (!s) s = write_rows(&e, x);
-  if (!s) {
-    s = atomic_file_commit(e.lines);
-    e.lines = NULL;
-  }
-  if (!s) {
-    s = npy_commit(e.rows);
-    e.rows = NULL;
-  }
-  *n = e.n;
-  npy_abandon(e.rows);
-  atomic_file_abandon(e.lines);
-  free(beside);
-  free(e.row);
+  const size_t width = index_numbers_of(x)->facts.width;
+  float *vector = mem_alloc(width, sizeof *vector);
+  table_writer *table = vector ? table_create(path, is_half(o) ? NPY_F16 : NPY_F32, width) : NULL;
+  status s = table ? write_rows(table, x, vector, n) : last_status();
+  free(vector);
+  if (!s) return table_commit(table);
+  table_abandon(table);
   return s;
 }
 

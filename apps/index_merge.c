@@ -10,6 +10,7 @@
 #include "apps/interrupt.h"
 #include "apps/model.h"
 #include "apps/output.h"
+#include "apps/table.h"
 #include "data/json_lines.h"
 #include "data/npy.h"
 #include "fusion/approximate.h"
@@ -84,7 +85,7 @@ static status put_all_nameless(npy_part *p) {
 static status merge_npy(index_writer *w, const char *path, size_t *put) {
   const size_t width = index_writer_facts(w)->width;
   npy_part p = {.w = w, .path = path};
-  char *list = lines_beside(path);
+  char *list = table_lines_name(path);
   status s = npy_open(&p.rows, path);
   if (!s && (p.rows.n_dims != 2 || p.rows.dim[1] != width))
     s = fail(STATUS_ARGUMENT, "%s: expected rows of %zu numbers, as the index has", path, width);

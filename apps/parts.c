@@ -159,63 +159,13 @@ bool part_there(const parts_plan *p, size_t part) {
   return there && ours;
 }
 
-struct part_writer {
-  npy_writer *rows;
-  atomic_file *text;
-  size_t n; /* rows */
-};
-
-static status put_line(atomic_file *to, json_t *value) {
-  char *text = value ? json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
-  status s = text ? atomic_file_write(to, text, strlen(text)) : fail(STATUS_MEMORY, "out of memory");
-  if (!s) s = atomic_file_write(to, "\n", 1);
-  free(text);
-  json_decref(value);
-  return s;
-}
-
-part_writer *part_create(const parts_plan *p, size_t part) {
-  part_writer *w = mem_zero(1, sizeof *w);
-  char *rows = part_name(p, part, end_npy), *text = part_name(p, part, end_lines);
-  status s = w && rows && text ? STATUS_OK : last_status();
-  if (!s && !(w->rows = npy_create(rows, p->type, p->width))) s = last_status();
-  if (!s && !(w->text = atomic_file_create(text))) s = last_status();
-  if (!s) s = put_line(w->text, json_pack("{s:I,s:s}", "part", (json_int_t)part, key_fingerprint, p->fingerprint));
+table_writer *part_create(const parts_plan *p, size_t part) {
+  char *rows = part_name(p, part, end_npy);
+  table_writer *w = rows ? table_create(rows, p->type, p->width) : NULL;
   free(rows);
-  free(text);
-  if (!s) return w;
-  part_abandon(w);
+  if (!w || !table_line(w, json_pack("{s:I,s:s}", "part", (json_int_t)part, key_fingerprint, p->fingerprint))) return w;
+  table_abandon(w);
   return NULL;
-}
-
-status part_write(part_writer *w, const float *row, json_t *about) {
-  status s = STATUS_OK;
-  if (row) {
-    s = npy_write(w->rows, row, 1);
-    if (about) json_object_set_new(about, key_row, json_integer((json_int_t)w->n++));
-  }
-  if (!s) return put_line(w->text, about);
-  json_decref(about);
-  return s;
-}
-
-/* The rows come last: with them the part is there. */
-status part_commit(part_writer *w) {
-  status s = atomic_file_commit(w->text);
-  w->text = NULL;
-  if (!s) {
-    s = npy_commit(w->rows);
-    w->rows = NULL;
-  }
-  part_abandon(w);
-  return s;
-}
-
-void part_abandon(part_writer *w) {
-  if (!w) return;
-  npy_abandon(w->rows);
-  atomic_file_abandon(w->text);
-  free(w);
 }
 
 /* --- joining ------------------------------------------------------------------------------------------------------ */
@@ -231,8 +181,7 @@ size_t parts_missing(const parts_plan *p) {
 
 typedef struct {
   const parts_plan *plan;
-  npy_writer *rows;
-  atomic_file *text;
+  table_writer *table;
   size_t first, here; /* rows of the parts before, and of this one */
   parts_joined *found;
 } joiner;
@@ -250,7 +199,7 @@ static status join_rows(joiner *j, const char *path) {
   for (size_t at = 0; !s && at < a.dim[0]; at += ROWS) {
     const size_t n = a.dim[0] - at < ROWS ? a.dim[0] - at : ROWS;
     npy_read(&a, at * width, n * width, room);
-    s = npy_write(j->rows, room, n);
+    s = table_rows(j->table, room, n);
   }
   j->here = s ? 0 : a.dim[0];
   npy_close(&a);
@@ -268,7 +217,7 @@ static status join_line(void *user, const json_t *value, size_t line) {
   } else {
     j->found->failed++;
   }
-  return put_line(j->text, copy);
+  return table_line(j->table, copy);
 }
 
 static status join_part(joiner *j, size_t part) {
@@ -288,24 +237,13 @@ static status join_part(joiner *j, size_t part) {
 }
 
 static status join_all(const parts_plan *p, parts_joined *found) {
-  char *rows = name_of(p, end_npy), *text = name_of(p, end_lines);
-  joiner j = {.plan = p, .found = found};
-  status s = rows && text ? STATUS_OK : STATUS_MEMORY;
-  if (!s && !(j.rows = npy_create(rows, p->type, p->width))) s = last_status();
-  if (!s && !(j.text = atomic_file_create(text))) s = last_status();
-  for (size_t i = 0; !s && i < p->count; i++) s = join_part(&j, i);
-  if (!s) {
-    s = atomic_file_commit(j.text);
-    j.text = NULL;
-  }
-  if (!s) {
-    s = npy_commit(j.rows);
-    j.rows = NULL;
-  }
-  atomic_file_abandon(j.text);
-  npy_abandon(j.rows);
+  char *rows = name_of(p, end_npy);
+  joiner j = {.plan = p, .table = rows ? table_create(rows, p->type, p->width) : NULL, .found = found};
+  status s = j.table ? STATUS_OK : last_status();
   free(rows);
-  free(text);
+  for (size_t i = 0; !s && i < p->count; i++) s = join_part(&j, i);
+  if (!s) return table_commit(j.table);
+  table_abandon(j.table);
   return s;
 }
 

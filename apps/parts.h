@@ -9,9 +9,7 @@
 #ifndef LINNET_APPS_PARTS_H
 #define LINNET_APPS_PARTS_H
 
-#include <jansson.h>
-
-#include "data/npy.h"
+#include "apps/table.h"
 #include "weights/checksum.h"
 
 typedef struct {
@@ -34,13 +32,8 @@ bool part_there(const parts_plan *p, size_t part);
 
 /* --- writing a part ----------------------------------------------------------------------------------------------- */
 
-typedef struct part_writer part_writer;
-
-part_writer *part_create(const parts_plan *p, size_t part); /* NULL with a sentence */
-/* The next item: its row, or NULL, and what else is to be said of it, which it takes over. */
-status part_write(part_writer *w, const float *row, json_t *about);
-status part_commit(part_writer *w); /* frees it in every case */
-void part_abandon(part_writer *w);  /* NULL is fine */
+/* To be written and committed as a table; NULL with a sentence. */
+table_writer *part_create(const parts_plan *p, size_t part);
 
 /* --- joining ------------------------------------------------------------------------------------------------------ */
 
