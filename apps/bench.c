@@ -232,7 +232,7 @@ static void print_training(const training_speed *t, int batch) {
 
 /* What is measured, and with which options. */
 typedef struct {
-  const char *model, *file;
+  const char *model, *file, *faiss, *effort;
   bool json;
   int runs, batch, steps, rows, width, queries, k;
   double size;
@@ -268,8 +268,13 @@ static status run_files_part(const bench_options *o, json_t *report) {
 }
 
 static status run_search_part(const bench_options *o, json_t *report) {
-  json_t *found = bench_search(&(search_bench){
-      .rows = (size_t)o->rows, .width = (size_t)o->width, .queries = (size_t)o->queries, .k = (size_t)o->k, o->runs});
+  json_t *found = bench_search(&(search_bench){.rows = (size_t)o->rows,
+                                               .width = (size_t)o->width,
+                                               .queries = (size_t)o->queries,
+                                               .k = (size_t)o->k,
+                                               .runs = o->runs,
+                                               .faiss = o->faiss,
+                                               .effort = o->effort});
   if (!found) return last_status();
   if (!o->json) bench_search_print(found);
   json_object_set_new(report, "search", found);
@@ -313,6 +318,9 @@ int run_bench(const verb *self, int argc, char **argv) {
       {"width", 0, ARG_INT, &o.width, 1, VECTOR_WIDTH_MAX, "N", "numbers in one of them"},
       {"queries", 0, ARG_INT, &o.queries, 1, 1e6, "N", "queries at once"},
       {"k", 'k', ARG_INT, &o.k, 1, 1e6, "N", "how many each one finds"},
+      {"faiss", 0, ARG_TEXT, &o.faiss, 0, 0, "SPEC",
+       "what FAISS makes of the vectors, to stand beside: IVF1024,Flat (else Flat)"},
+      {"effort", 0, ARG_TEXT, &o.effort, 0, 0, "LIST", "how hard FAISS looks: nprobe=16, efSearch=64"},
       ARG_JSON(&o.json),
       ARG_THREADS(&threads),
   };

@@ -18,6 +18,8 @@ void bench_files_print(const json_t *found);
 typedef struct {
   size_t rows, width, queries, k;
   int runs;
+  const char *faiss,
+      *effort; /* of FAISS's index: factory string (NULL = Flat, if there is FAISS), settings (or NULL) */
 } search_bench;
 json_t *bench_search(const search_bench *what);
 void bench_search_print(const json_t *found);
