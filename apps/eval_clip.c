@@ -259,8 +259,11 @@ static void show_probe(job *j, const probe_report *r) {
     return;
   }
   print_class_scores(j->o->test, r->test, r->classes, &r->scores);
-  printf("  learned from %zu pictures and %zu more, by which C = %g was chosen", r->train, r->valid, r->C);
-  if (!isnan(r->valid_top1)) printf(" (top-1 of them %.2f %%)", r->valid_top1);
+  if (isnan(r->valid_top1))
+    printf("  learned from %zu pictures with C = %g", r->train + r->valid, r->C);
+  else
+    printf("  learned from %zu pictures and %zu more, by which C = %g was chosen (top-1 of them %.2f %%)", r->train,
+           r->valid, r->C, r->valid_top1);
   printf("%s\n", r->converged ? "" : "; the search ended before it was done");
 }
 
