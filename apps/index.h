@@ -34,7 +34,6 @@ char *picture_file(const char *path, const char *index);
 
 /* --- names of files ----------------------------------------------------------------------------------------------- */
 
-bool name_ends(const char *name, const char *end);
 bool is_faiss_name(const char *name); /* .index, .faiss */
 
 /* --- the model that made an index --------------------------------------------------------------------------------- */

@@ -36,12 +36,7 @@ char *picture_file(const char *path, const char *index) {
 
 /* --- names of files ----------------------------------------------------------------------------------------------- */
 
-bool name_ends(const char *name, const char *end) {
-  const size_t n = strlen(name), m = strlen(end);
-  return n >= m && !strcmp(name + n - m, end);
-}
-
-bool is_faiss_name(const char *name) { return name_ends(name, ".index") || name_ends(name, ".faiss"); }
+bool is_faiss_name(const char *name) { return text_ends_with(name, ".index") || text_ends_with(name, ".faiss"); }
 
 /* --- models ------------------------------------------------------------------------------------------------------- */
 

@@ -109,7 +109,7 @@ static status export_postgres(const export_settings *o, live_rows *l, const char
 
 static status export_rows(const export_settings *o, const vector_index *x, const char *to, size_t *n) {
   live_rows l = {0};
-  if (name_ends(to, ".npy")) return export_npy(o, x, to, n);
+  if (text_ends_with(to, ".npy")) return export_npy(o, x, to, n);
   status s = live_rows_of(&l, x);
   if (!s) s = postgres_named(to) ? export_postgres(o, &l, to) : export_faiss(o, &l, to);
   *n = l.n;
@@ -158,7 +158,7 @@ int run_index_export(int argc, char **argv) {
   if (o.type && strcmp(o.type, "f32") != 0 && strcmp(o.type, "f16") != 0)
     return misuse(&self, "--type is f32 or f16, found '%s'", o.type);
   const bool on_server = postgres_named(to);
-  if (!on_server && !name_ends(to, ".npy") && !is_faiss_name(to))
+  if (!on_server && !text_ends_with(to, ".npy") && !is_faiss_name(to))
     return misuse(&self, "'%s' is neither .npy, .index nor postgres://...", to);
   if (o.factory && (on_server || !is_faiss_name(to))) return misuse(&self, "--faiss goes with a file .index");
   return export_to(&o, argv[at], to);

@@ -174,7 +174,7 @@ static status merge_index(index_writer *w, const char *path, size_t *put) {
   return s;
 }
 
-static bool is_npy(const char *path) { return name_ends(path, ".npy"); }
+static bool is_npy(const char *path) { return text_ends_with(path, ".npy"); }
 
 static status merge_part(index_writer *w, const char *path, size_t *put) {
   return is_npy(path)          ? merge_npy(w, path, put)

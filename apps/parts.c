@@ -85,9 +85,8 @@ static status read_plan(parts_plan *p, const char *path) {
 
 /* Without its ending, if it has that. */
 static status take_stem(parts_plan *p, const char *out) {
-  const size_t n = strlen(out), end = sizeof end_npy - 1;
   if (!(p->stem = mem_string(out))) return STATUS_MEMORY;
-  if (n > end && !strcmp(out + n - end, end_npy)) p->stem[n - end] = 0;
+  p->stem[table_stem(out)] = 0;
   return STATUS_OK;
 }
 

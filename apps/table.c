@@ -13,11 +13,14 @@ struct table_writer {
   size_t n; /* rows */
 };
 
+size_t table_stem(const char *rows) {
+  static const char npy_end[] = ".npy";
+  const size_t n = strlen(rows), end = sizeof npy_end - 1;
+  return n > end && text_ends_with(rows, npy_end) ? n - end : n;
+}
+
 char *table_lines_name(const char *rows) {
-  static const char ending[] = ".npy";
-  const size_t n = strlen(rows), end = sizeof ending - 1,
-               stem = n > end && !strcmp(rows + n - end, ending) ? n - end : n;
-  const size_t room = stem + sizeof ".jsonl";
+  const size_t stem = table_stem(rows), room = stem + sizeof ".jsonl";
   char *name = mem_alloc(room, 1);
   if (name) snprintf(name, room, "%.*s.jsonl", (int)stem, rows);
   return name;

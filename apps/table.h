@@ -8,6 +8,8 @@
 
 #include "data/npy.h"
 
+/* The length of a name of rows without ".npy", if it ends so. */
+size_t table_stem(const char *rows);
 /* The name of the lines that belong to rows of this name: ".npy", if it ends so, becomes ".jsonl". free() it. */
 char *table_lines_name(const char *rows);
 

@@ -83,6 +83,11 @@ char *mem_string(const char *text) {
   return copy;
 }
 
+bool text_ends_with(const char *text, const char *ending) {
+  const size_t n = strlen(text), m = strlen(ending);
+  return n >= m && !strcmp(text + n - m, ending);
+}
+
 void *mem_room(void *items, size_t count, size_t *capacity, size_t size) {
   if (count < *capacity) return items;
   const size_t wanted = *capacity ? 2 * *capacity : 64;

@@ -44,6 +44,7 @@ void *mem_grow(void *old, size_t n, size_t size); /* `old` stays valid on failur
 char *mem_string(const char *text);               /* strdup with the same rule */
 /* Room for one item more in an array of `count` that doubles: the array, moved or not; NULL as mem_grow. */
 void *mem_room(void *items, size_t count, size_t *capacity, size_t size);
+bool text_ends_with(const char *text, const char *ending);
 
 /* Counter-based random numbers: a pure function of (seed, stream, index), so that any item can be drawn again at any
  * time and in any order. Philox-like quality is not needed; this is SplitMix64 over a mixed key. */

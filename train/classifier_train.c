@@ -79,9 +79,7 @@ static status save(const trainer *t, const char *path, params_file what) {
 static status save_checkpoint(void *user) {
   const trainer *t = user;
   param_buffer moments[ADAMW_BUFFERS];
-  adamw_buffers(&t->optimizer, moments);
-  return save(t, t->file,
-              (params_file){.type = CHECKPOINT_F32, .training = true, .n_buffers = ADAMW_BUFFERS, .buffers = moments});
+  return save(t, t->file, adamw_checkpoint(&t->optimizer, moments));
 }
 
 static status save_model(void *user) {

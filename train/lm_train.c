@@ -127,14 +127,10 @@ static status save(const trainer *t, const param_set *set, const char *path, par
 static status save_checkpoint(void *user) {
   const trainer *t = user;
   param_buffer moments[ADAMW_BUFFERS];
-  adamw_buffers(&t->optimizer, moments);
   const param_extra carried = {name_carried, t->carried.memory, t->o.carry ? rwkv_state_size(&t->carried) : 0};
-  const params_file what = {.type = CHECKPOINT_F32,
-                            .training = true,
-                            .n_buffers = ADAMW_BUFFERS,
-                            .buffers = moments,
-                            .n_extra = t->o.carry,
-                            .extra = &carried};
+  params_file what = adamw_checkpoint(&t->optimizer, moments);
+  what.n_extra = t->o.carry;
+  what.extra = &carried;
   return save(t, t->trained, t->file, what, true);
 }
 

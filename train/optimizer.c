@@ -81,6 +81,11 @@ void adamw_buffers(const adamw *o, param_buffer buffers[ADAMW_BUFFERS]) {
   buffers[1] = (param_buffer){"optimizer.second.", o->second};
 }
 
+params_file adamw_checkpoint(const adamw *o, param_buffer moments[ADAMW_BUFFERS]) {
+  adamw_buffers(o, moments);
+  return (params_file){.type = CHECKPOINT_F32, .training = true, .n_buffers = ADAMW_BUFFERS, .buffers = moments};
+}
+
 status adamw_load(adamw *o, const checkpoint *file, int64_t steps) {
   param_buffer buffers[ADAMW_BUFFERS];
   status s = STATUS_OK;

@@ -42,6 +42,8 @@ status adamw_step(adamw *o, double rate, double *norm);
 /* The moments as buffers to be written beside the parameters (params_save). */
 enum { ADAMW_BUFFERS = 2 };
 void adamw_buffers(const adamw *o, param_buffer buffers[ADAMW_BUFFERS]);
+/* What a checkpoint of training holds: all parameters as f32, and the moments, for whose names there is room. */
+params_file adamw_checkpoint(const adamw *o, param_buffer moments[ADAMW_BUFFERS]);
 /* Reads them back: the optimizer goes on as after `steps` steps. */
 status adamw_load(adamw *o, const checkpoint *file, int64_t steps);
 

@@ -38,14 +38,9 @@ struct writer {
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
 
-static bool ends_with(const char *text, const char *ending) {
-  const size_t n = strlen(text), m = strlen(ending);
-  return n >= m && !strcmp(text + n - m, ending);
-}
-
 static const struct container *find_container(const char *path, const char *name) {
   for (size_t i = 0; i < sizeof containers / sizeof *containers; i++)
-    if (name ? !strcmp(name, containers[i].name) : ends_with(path, containers[i].ending)) return &containers[i];
+    if (name ? !strcmp(name, containers[i].name) : text_ends_with(path, containers[i].ending)) return &containers[i];
   if (name) return fail_null(STATUS_ARGUMENT, "cannot write %s: '%s' is neither gguf nor safetensors", path, name);
   return fail_null(STATUS_ARGUMENT, "cannot write %s: its name ends neither in .gguf nor in .safetensors", path);
 }

@@ -12,6 +12,7 @@
 #include "tests/support/scratch.h"
 #include "tests/support/tiny_captioner.h"
 #include "tests/support/tiny_pack.h"
+#include "tests/support/weights_check.h"
 #include "train/caption_batch.h"
 #include "train/caption_train.h"
 
@@ -80,16 +81,6 @@ static void train(const caption_train_options *o, status expected) {
   if (!o->run.resume) unlink(old);
   status s = caption_train(o);
   if (s != expected) fail_msg("training ended with %d instead of %d: %s", s, expected, last_error());
-}
-
-static void check_same_file(const char *a, const char *b) {
-  size_t n, m;
-  char *x = scratch_read(a, &n), *y = scratch_read(b, &m);
-  assert_non_null(x);
-  assert_non_null(y);
-  assert_int_equal(n, m);
-  assert_memory_equal(x, y, n);
-  free(x), free(y);
 }
 
 static int64_t step_of(const char *path) {
@@ -195,13 +186,13 @@ static void test_interrupted_is_uninterrupted(void **state) {
   rest.run.stop_after = 0;
   train(&rest, STATUS_OK);
   assert_int_equal(step_of(b.checkpoint), 6);
-  check_same_file(a.checkpoint, b.checkpoint);
-  check_same_file(a.model, b.model);
+  check_same_files(a.checkpoint, b.checkpoint);
+  check_same_files(a.model, b.model);
 
   unlink(b.model);         /* as if killed between the two files */
   train(&rest, STATUS_OK); /* nothing is left to learn */
-  check_same_file(a.checkpoint, b.checkpoint);
-  check_same_file(a.model, b.model);
+  check_same_files(a.checkpoint, b.checkpoint);
+  check_same_files(a.model, b.model);
   part.run.stop_after = 0;
   part.run.seed = 6;
   train(&part, STATUS_OK); /* another seed is another run */
@@ -225,7 +216,7 @@ static void test_stop_flag(void **state) {
   stop = 0;
   part.run.resume = true;
   train(&part, STATUS_OK);
-  check_same_file(a.checkpoint, b.checkpoint);
+  check_same_files(a.checkpoint, b.checkpoint);
   place_free(&a), place_free(&b);
 }
 
@@ -261,7 +252,7 @@ static void test_killed_run_goes_on(void **state) {
   whole.run.save_every = MANY;
   train(&rest, STATUS_OK);
   train(&whole, STATUS_OK);
-  check_same_file(a.checkpoint, b.checkpoint);
+  check_same_files(a.checkpoint, b.checkpoint);
   char name[64]; /* a kill while writing leaves a file of another name, which nobody reads */
   snprintf(name, sizeof name, "b/checkpoint.safetensors.%ld-0.tmp", (long)child);
   char *rubbish = scratch_path(state, name);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "tests/support/scratch.h"
+#include "tests/support/weights_check.h"
 
 #include <cmocka.h>
 
@@ -91,16 +92,6 @@ static void place_free(place *p) {
 static void train(const classifier_train_options *o, status expected) {
   const status s = classifier_train(o);
   if (s != expected) fail_msg("training ended with %d instead of %d: %s", s, expected, last_error());
-}
-
-static void check_same_file(const char *a, const char *b) {
-  size_t n, m;
-  char *x = scratch_read(a, &n), *y = scratch_read(b, &m);
-  assert_non_null(x);
-  assert_non_null(y);
-  assert_int_equal(n, m);
-  assert_memory_equal(x, y, n);
-  free(x), free(y);
 }
 
 typedef struct {
@@ -241,8 +232,8 @@ static void resumes(void **state, bool one_cycle) {
   again.run.out = parts.out;
   again.run.resume = true;
   train(&again, STATUS_OK);
-  check_same_file(whole.checkpoint, parts.checkpoint);
-  check_same_file(whole.model, parts.model);
+  check_same_files(whole.checkpoint, parts.checkpoint);
+  check_same_files(whole.model, parts.model);
   place_free(&whole), place_free(&parts);
   free(data);
 }

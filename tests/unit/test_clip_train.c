@@ -10,6 +10,7 @@
 #include "tests/support/scratch.h"
 #include "tests/support/tiny_captioner.h"
 #include "tests/support/tiny_pack.h"
+#include "tests/support/weights_check.h"
 #include "train/clip_batch.h"
 #include "train/clip_init.h"
 #include "train/clip_step.h"
@@ -239,16 +240,6 @@ static void train(const clip_train_options *o, status expected) {
   if (s != expected) fail_msg("training ended with %d instead of %d: %s", s, expected, last_error());
 }
 
-static void check_same_file(const char *a, const char *b) {
-  size_t n, m;
-  char *x = scratch_read(a, &n), *y = scratch_read(b, &m);
-  assert_non_null(x);
-  assert_non_null(y);
-  assert_int_equal(n, m);
-  assert_memory_equal(x, y, n);
-  free(x), free(y);
-}
-
 /* Two runs of the same options, one of them interrupted twice, leave the same files. */
 static void check_resumes(place *a, place *b, const clip_train_options *options) {
   clip_train_options whole = *options, part = *options, rest = clip_train_defaults();
@@ -269,11 +260,11 @@ static void check_resumes(place *a, place *b, const clip_train_options *options)
   train(&rest, STATUS_OK);
   rest.run.stop_after = 0;
   train(&rest, STATUS_OK);
-  check_same_file(a->checkpoint, b->checkpoint);
-  check_same_file(a->model, b->model);
+  check_same_files(a->checkpoint, b->checkpoint);
+  check_same_files(a->model, b->model);
   unlink(b->model); /* as if killed between the two files */
   train(&rest, STATUS_OK);
-  check_same_file(a->model, b->model);
+  check_same_files(a->model, b->model);
 }
 
 static void test_interrupted_is_uninterrupted(void **state) {
