@@ -21,14 +21,18 @@ const char convert_help[] =
     "Writes a model (.pth, .safetensors or its index of shards, .gguf, rwkv.cpp's .bin) as GGUF or\n"
     "safetensors, by the end of OUT's name. Tensors keep their official names, shapes and bits, so that\n"
     "nothing is lost on the way there and back. --layout llama writes RWKV-6 and RWKV-7 as llama.cpp\n"
-    "reads them. Memory does not grow with the file.\n";
+    "reads them. Memory does not grow with the file.\n"
+    "In GGUF, matrices of 16 bits or fewer are interleaved: linnet uses them where they lie in the file,\n"
+    "but other programs cannot read it. --plain keeps their order.\n";
 const char quantize_help[] =
     "  linnet quantize model.gguf model-q5_k.gguf Q5_K\n"
     "  linnet quantize --tensor-type 'head.*=Q6_K,emb.*=f16' model.pth model-q4_k.gguf Q4_K\n\n"
     "Usage: linnet quantize [options] IN OUT TYPE\n\n"
     "Writes a model as GGUF with its matrices in a type of few bits: Q8_0, Q6_K, Q5_K, Q5_1, Q5_0, Q4_K,\n"
     "Q4_1 or Q4_0; norms, biases, mixes, decays and low-rank matrices stay as they are. Where the rows of\n"
-    "a matrix are no multiple of a type's block, the next type that fits is taken.\n";
+    "a matrix are no multiple of a type's block, the next type that fits is taken.\n"
+    "Matrices are interleaved: linnet uses them where they lie in the file, but other programs cannot\n"
+    "read it. --plain keeps ggml's order.\n";
 
 enum { MOST_RULES = 64 };
 
@@ -81,10 +85,10 @@ static bool show(void *data, uint64_t done, uint64_t total) {
 
 static void report(const job *j, const convert_report *r) {
   if (j->json) {
-    json_print(json_pack("{s:o,s:o,s:I,s:I,s:I,s:I,s:I}", "in", json_text(j->in), "out", json_text(j->out), "tensors",
-                         (json_int_t)r->tensors, "changed", (json_int_t)r->changed, "fell_back",
-                         (json_int_t)r->fell_back, "bytes_before", (json_int_t)r->bytes_before, "bytes_after",
-                         (json_int_t)r->bytes_after),
+    json_print(json_pack("{s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:I}", "in", json_text(j->in), "out", json_text(j->out),
+                         "tensors", (json_int_t)r->tensors, "changed", (json_int_t)r->changed, "fell_back",
+                         (json_int_t)r->fell_back, "interleaved", (json_int_t)r->interleaved, "bytes_before",
+                         (json_int_t)r->bytes_before, "bytes_after", (json_int_t)r->bytes_after),
                false);
     return;
   }
@@ -92,6 +96,7 @@ static void report(const job *j, const convert_report *r) {
   printf(": %zu tensors, %" PRIu64 " bytes of numbers (before: %" PRIu64 ")", r->tensors, r->bytes_after,
          r->bytes_before);
   if (r->changed) printf(", %zu of another type", r->changed);
+  if (r->interleaved) printf(", %zu interleaved", r->interleaved);
   if (r->fell_back) printf(", %zu not of the type asked for, which does not fit their rows", r->fell_back);
   putchar('\n');
 }
@@ -162,6 +167,8 @@ static int finish(const verb *self, job *j) {
 /* The options of both verbs. */
 #define ARG_TENSOR_TYPE(variable)                                                                                      \
   { "tensor-type", 0, ARG_TEXT, variable, 0, 0, "PATTERN=TYPE,...", "types by name (* and ?); TYPE may be keep" }
+#define ARG_PLAIN(variable)                                                                                            \
+  { "plain", 0, ARG_SWITCH, variable, 0, 0, NULL, "matrices in ggml's order, not interleaved" }
 #define ARG_LAYOUT(variable)                                                                                           \
   { "layout", 'l', ARG_TEXT, variable, 0, 0, "LAYOUT", "official (the default) or llama" }
 #define ARG_VOCABULARY(variable)                                                                                       \
@@ -176,6 +183,7 @@ int run_convert(const verb *self, int argc, char **argv) {
       ARG_VOCABULARY(&j.vocabulary),
       {"type", 0, ARG_TEXT, &type, 0, 0, "TYPE", "f32, f16 or bf16 for all numbers; else as they are"},
       ARG_TENSOR_TYPE(&j.types),
+      ARG_PLAIN(&j.options.plain),
       ARG_CHOICE(&j.choice),
       ARG_THREADS(&threads),
       ARG_QUIET(&j.quiet),
@@ -196,8 +204,8 @@ int run_quantize(const verb *self, int argc, char **argv) {
   job j = {0};
   int threads = 0, at, code;
   const arg list[] = {
-      ARG_LAYOUT(&j.layout), ARG_VOCABULARY(&j.vocabulary), ARG_TENSOR_TYPE(&j.types), ARG_CHOICE(&j.choice),
-      ARG_THREADS(&threads), ARG_QUIET(&j.quiet),           ARG_JSON(&j.json),
+      ARG_LAYOUT(&j.layout), ARG_VOCABULARY(&j.vocabulary), ARG_TENSOR_TYPE(&j.types), ARG_PLAIN(&j.options.plain),
+      ARG_CHOICE(&j.choice), ARG_THREADS(&threads),         ARG_QUIET(&j.quiet),       ARG_JSON(&j.json),
   };
   if (!args_parse(self, list, sizeof list / sizeof *list, argc, argv, &at, &code)) return code;
   if (argc - at != 3) return misuse(self, "expected IN, OUT and TYPE, found %d operands", argc - at);

@@ -93,7 +93,7 @@ static status make_fingerprint(job *j, const clip_model *m) {
   checksum_add(sum, kind, strlen(kind) + 1);
   for (size_t i = 0; i < j->n; i++) checksum_add(sum, j->item[i], strlen(j->item[i]) + 1);
   if (o->vocabulary) checksum_add(sum, o->vocabulary, strlen(o->vocabulary) + 1);
-  checksum_add(sum, m->pair.params.values, m->pair.params.count * sizeof *m->pair.params.values);
+  params_each_value(&m->pair.params, checksum_values, sum);
   checksum_text(sum, j->plan.fingerprint);
   checksum_free(sum);
   return STATUS_OK;

@@ -47,7 +47,7 @@ char *about_pair(const clip_model *m, const char *path) {
   char parameters[CHECKSUM_DIGITS + 1];
   checksum *sum = checksum_new();
   if (!sum) return NULL;
-  checksum_add(sum, m->pair.params.values, m->pair.params.count * sizeof *m->pair.params.values);
+  params_each_value(&m->pair.params, checksum_values, sum);
   checksum_text(sum, parameters);
   checksum_free(sum);
   json_t *about = json_pack("{s:o,s:s,s:i,s:b}", key_model, json_text(slash ? slash + 1 : path), key_parameters,

@@ -82,6 +82,12 @@ static json_t *types_json(const checkpoint *file) {
   return types;
 }
 
+static json_int_t count_interleaved(const checkpoint *file) {
+  json_int_t n = 0;
+  for (size_t i = 0; i < checkpoint_count(file); i++) n += checkpoint_at(file, i)->packed != NULL;
+  return n;
+}
+
 /* null where the values cannot be read as numbers (an integer beyond 2^24, a damaged entry): the sentence is told. */
 static json_t *statistics_json(const checkpoint *file, const checkpoint_tensor *t, bool *damaged) {
   tensor_statistics s;
@@ -103,6 +109,7 @@ static json_t *tensors_json(const checkpoint *file, bool stats, bool *damaged) {
     for (int d = 0; d < t->n_dims; d++) json_array_append_new(shape, json_integer(t->dim[d]));
     json_t *one = json_pack("{s:o,s:s,s:o}", "name", json_text(t->name), "dtype", checkpoint_dtype_name(t->dtype),
                             "shape", shape);
+    if (t->packed) json_object_set_new(one, "interleaved", json_true());
     if (stats) json_object_set_new(one, "stats", statistics_json(file, t, damaged));
     json_array_append_new(array, one);
   }
@@ -250,6 +257,7 @@ static void print_tensors(const json_t *array) {
     for (size_t d = 0; d < json_array_size(shape); d++)
       printf("%s%" JSON_INTEGER_FORMAT, d ? "," : "", json_integer_value(json_array_get(shape, d)));
     putchar(']');
+    if (json_object_get(t, "interleaved")) fputs("\tinterleaved", stdout);
     const json_t *stats = json_object_get(t, "stats");
     if (json_is_object(stats)) print_statistics(stats);
     putchar('\n');
@@ -272,6 +280,9 @@ static void print_report(json_t *report) {
          sum(json_object_get(report, "parts"), "tensors"), json_integer_value(json_object_get(report, "bytes")));
   printf("%-12s ", "types");
   print_pairs(json_object_get(report, "types"));
+  const json_int_t interleaved = json_integer_value(json_object_get(report, "interleaved"));
+  if (interleaved)
+    printf("%-12s %" JSON_INTEGER_FORMAT " tensors, for use where they lie\n", "interleaved", interleaved);
   print_field(report, "verified");
   print_parts(json_object_get(report, "parts"));
   if (sizes) print_sizes(sizes);
@@ -319,6 +330,7 @@ static json_t *inspect(const checkpoint *file, wanted *w) {
   json_object_set_new(report, "parameters", json_integer(sum(parts, "parameters")));
   json_object_set_new(report, "bytes", json_integer(sum(parts, "bytes")));
   json_object_set_new(report, "types", types_json(file));
+  json_object_set_new(report, "interleaved", json_integer(count_interleaved(file)));
   json_object_set_new(report, "parts", parts);
   json_object_set_new(report, "metadata", entries_json(file));
   if (w->tensors || w->stats) json_object_set_new(report, "tensors", tensors_json(file, w->stats, &w->damaged));

@@ -61,7 +61,7 @@ static status read_pictures(decoder *d, const tensor *pixels, int copies) {
   }
   rwkv_state_free(&state);
   ctx_reset(d->c);
-  return logits ? STATUS_OK : last_status();
+  return logits ? params_check_result(d->logits, (size_t)d->rows * V) : last_status();
 }
 
 /* Feeds its last token to every row (finished rows too; what they say is ignored). */
@@ -73,8 +73,9 @@ static status advance(decoder *d) {
   tensor *x = rwkv_forward(c, &d->m->lm, rwkv_embed(c, &d->m->lm, ids), &(rwkv_input){.state = &d->state});
   tensor *logits = rwkv_logits(c, &d->m->lm, x);
   if (!logits) return last_status();
-  memcpy(d->logits, logits->data, (size_t)d->rows * (size_t)d->vocabulary * sizeof(float));
-  return STATUS_OK;
+  const size_t n = (size_t)d->rows * (size_t)d->vocabulary;
+  memcpy(d->logits, logits->data, n * sizeof(float));
+  return params_check_result(d->logits, n);
 }
 
 static bool all_done(const decoder *d) {

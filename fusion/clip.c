@@ -131,21 +131,19 @@ status clip_declare(clip_pair *m, const clip_config *k) {
 
 /* --- files -------------------------------------------------------------------------------------------------------- */
 
-status clip_load(clip_pair *m, const checkpoint *file, clip_gelu gelu) {
+status clip_load(clip_pair *m, const checkpoint *file, clip_gelu gelu, params_purpose purpose) {
   clip_config k;
   *m = (clip_pair){0};
   status s = clip_config_read(&k, file, gelu);
   if (s) return s;
   if (clip_declare(m, &k)) return fail_within("%s", checkpoint_path(file));
-  s = params_check(&m->params, file);
-  if (!s) s = params_allocate(&m->params);
-  return s ? s : params_load(&m->params, file, false, NULL);
+  return params_open(&m->params, file, purpose);
 }
 
 clip_pair *clip_open(const char *path, clip_gelu gelu) {
   checkpoint *file = checkpoint_open(path);
   clip_pair *m = file ? mem_zero(1, sizeof *m) : NULL;
-  if (m && clip_load(m, file, gelu)) {
+  if (m && clip_load(m, file, gelu, PARAMS_FOR_USE)) {
     clip_close(m);
     m = NULL;
   }
@@ -254,9 +252,10 @@ status clip_check_ids(const clip_pair *m, const int32_t *ids, int64_t B, int64_t
 /* The features' unit rows, out of the arena, which is left as at `start`. */
 static status keep_rows(ctx *c, tensor *features, arena_mark start, float *to) {
   tensor *x = unit_rows(c, features);
-  if (x) memcpy(to, x->data, (size_t)tensor_count(x) * sizeof *to);
+  const size_t n = x ? (size_t)tensor_count(x) : 0;
+  if (x) memcpy(to, x->data, n * sizeof *to);
   arena_release(c->memory, start);
-  return x ? STATUS_OK : last_status();
+  return x ? params_check_result(to, n) : last_status();
 }
 
 status clip_encode_images(ctx *c, const clip_pair *m, const tensor *pixels, float *to) {

@@ -46,8 +46,8 @@ status clip_config_read(clip_config *k, const checkpoint *file, clip_gelu gelu);
 /* Declares the parameters under their official names; for training from initial values. */
 status clip_declare(clip_pair *m, const clip_config *k);
 /* Declares, allocates and reads. */
-status clip_load(clip_pair *m, const checkpoint *file, clip_gelu gelu);
-clip_pair *clip_open(const char *path, clip_gelu gelu); /* NULL with a sentence */
+status clip_load(clip_pair *m, const checkpoint *file, clip_gelu gelu, params_purpose purpose);
+clip_pair *clip_open(const char *path, clip_gelu gelu); /* for use; NULL with a sentence */
 void clip_free(clip_pair *m);                           /* leaves nothing allocated */
 void clip_close(clip_pair *m);                          /* of clip_open; NULL is fine */
 /* Writes the towers with what their names do not tell, beside what is asked for. */

@@ -5,7 +5,7 @@
 clip_model *clip_model_load(const checkpoint *file, const char *vocabulary) {
   clip_model *m = mem_zero(1, sizeof *m);
   if (!m) return NULL;
-  status s = clip_load(&m->pair, file, CLIP_GELU_BY_FILE);
+  status s = clip_load(&m->pair, file, CLIP_GELU_BY_FILE, PARAMS_FOR_USE);
   if (!s) s = clip_words_open(&m->words, &m->pair, file, vocabulary);
   if (!s && m->pair.config.has_image) m->side = clip_image_side(&m->pair);
   const char *templates = checkpoint_metadata(file, CLIP_TEMPLATES);

@@ -148,9 +148,7 @@ status visualrwkv_declare_like(visualrwkv *m, const checkpoint *file) {
 
 status visualrwkv_load(visualrwkv *m, const checkpoint *file) {
   status s = visualrwkv_declare_like(m, file);
-  if (!s) s = params_check(&m->params, file);
-  if (!s) s = params_allocate(&m->params);
-  return s ? s : params_load(&m->params, file, false, NULL);
+  return s ? s : params_open(&m->params, file, PARAMS_FOR_USE);
 }
 
 visualrwkv *visualrwkv_open(const char *path) {

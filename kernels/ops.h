@@ -13,13 +13,15 @@
 
 /* --- products (1.1) ----------------------------------------------------------------------------------------------- */
 
-/* y = x w^T + b. x [...,K], w [N,K] as files hold it, b [N] or NULL -> [...,N]. */
+/* y = x w^T + b. x [...,K], w [N,K] as files hold it or packed (packed.h; then not while recording), b [N] or NULL ->
+ * [...,N]. */
 tensor *linear(ctx *c, tensor *x, tensor *w, tensor *b);
 /* y = x w with the factor on the right: x [...,K], w [K,N] -> [...,N]. */
 tensor *linear_right(ctx *c, tensor *x, tensor *w);
 /* Row k of h times its own factor: h [...,K*R], w2 [K,R,C] -> [K,...,C]. The second half of a low-rank mix. */
 tensor *low_rank_rows(ctx *c, tensor *h, tensor *w2);
-/* Rows of a table: ids i32 [...], e [V,C] -> [...,C]. Every id must be in 0..V-1 (asserted: callers check tokens). */
+/* Rows of a table: ids i32 [...], e [V,C], packed or not -> [...,C]. Every id must be in 0..V-1 (asserted: callers
+ * check tokens). */
 tensor *embedding(ctx *c, const tensor *ids, tensor *e);
 
 /* --- elementwise (1.2) -------------------------------------------------------------------------------------------- */
@@ -93,6 +95,8 @@ tensor *shift_mix(ctx *c, tensor *x, tensor *s, mix_kind kind, int K, tensor *co
 
 /* RWKV-6's data-dependent mixing amounts: tanh((x + (s-x) maa_x) w1) w2 -> [K,B,T,C]. w1 [C,K*R], w2 [K,R,C]. */
 tensor *ddlerp_gate(ctx *c, tensor *x, tensor *s, tensor *maa_x, tensor *w1, tensor *w2);
+/* shift_mix toward s by mu and these amounts, which are not kept -> [K,B,T,C]. */
+tensor *ddlerp(ctx *c, tensor *x, tensor *s, int K, tensor *const mu[], tensor *maa_x, tensor *w1, tensor *w2);
 
 /* --- recurrences (2.1, 2.3, 2.4) ---------------------------------------------------------------------------------- */
 
@@ -106,6 +110,7 @@ typedef struct {
   wkv_direction direction;
   const scan_order *order; /* NULL = as stored */
   const int32_t *lengths;  /* [B] real tokens of each row, or NULL; must outlive backward */
+  tensor *into;            /* as wkv4_opt's */
 } wkv6_opt;
 
 /* r,k,v [B,T,C]; w [B,T,C] raw (decay = exp(-exp(w))) or [C], the same for every token (RWKV-5); u [heads,N] or NULL;
@@ -117,6 +122,7 @@ tensor *wkv6(ctx *c, tensor *r, tensor *k, tensor *v, tensor *w, tensor *u, tens
 typedef struct {
   const scan_order *order; /* NULL = as stored */
   const int32_t *lengths;  /* [B] real tokens of each row, or NULL; must outlive backward */
+  tensor *into; /* instead of *state, receives the final state, out of gradients' reach; may be s0 unless recording */
 } wkv4_opt;
 
 /* RWKV-4 (2.1): the average of past values weighted by their keys. k,v [B,T,C]; w [C] the raw time_decay (weights fall
@@ -131,6 +137,7 @@ typedef struct {
   wkv7_decay decay;        /* what w is */
   const scan_order *order; /* NULL = as stored */
   const int32_t *lengths;  /* [B] real tokens of each row, or NULL; must outlive backward */
+  tensor *into;            /* as wkv4_opt's */
 } wkv7_opt;
 
 /* RWKV-7 (2.4): S = diag(d) S + b (a S) + k v^T, y = r S after the update. r,w,k,v,a,b [B,T,C]; the decay d is

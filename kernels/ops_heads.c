@@ -5,6 +5,9 @@
 
 #include "kernels/ops.h"
 
+/* Fewer numbers are not worth waking other threads. */
+static const size_t parallel_min = (size_t)1 << 15;
+
 /* A gradient buffer to add to, or NULL. */
 static float *at(float *g, size_t offset) { return g ? g + offset : NULL; }
 
@@ -32,7 +35,7 @@ static void unit_backward(ctx *c, void *saved) {
   if (!gy) return;
   float *gx = grad_sum_target(c, s->x), *gw = grad_sum_target(c, s->w);
   const size_t M = (size_t)tensor_rows(s->x), C = (size_t)tensor_last(s->x), N = C / s->heads;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (M * C >= parallel_min)
   for (size_t h = 0; h < s->heads; h++)
     for (size_t m = 0; m < M; m++) {
       const size_t first = m * C + h * N;
@@ -53,7 +56,7 @@ tensor *l2_normalise(ctx *c, tensor *x, tensor *w, int heads) {
   assert(C % H == 0 && (!w || (size_t)tensor_count(w) == C));
   unit_record s = {x, w, tensor_like(c, x), H};
   if (!s.y) return NULL;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (M * C >= parallel_min)
   for (size_t m = 0; m < M; m++)
     for (size_t h = 0; h < H; h++) {
       const float *in = f32(x) + m * C + h * N, *head_w = w ? f32(w) + h * N : NULL;
@@ -88,7 +91,7 @@ static void bonus_backward(ctx *c, void *saved) {
   float *gr = grad_sum_target(c, s->r), *gk = grad_sum_target(c, s->k), *gu = grad_sum_target(c, s->u),
         *gv = grad_sum_target(c, s->v);
   const size_t M = (size_t)tensor_rows(s->r), C = (size_t)tensor_last(s->r), N = C / s->heads;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (M * C >= parallel_min)
   for (size_t h = 0; h < s->heads; h++)
     for (size_t m = 0; m < M; m++) {
       const size_t first = m * C + h * N;
@@ -110,7 +113,7 @@ tensor *head_bonus(ctx *c, tensor *r, tensor *k, tensor *u, tensor *v, int heads
          tensor_count(v) == tensor_count(r));
   bonus_record s = {r, k, u, v, tensor_like(c, r), H};
   if (!s.y) return NULL;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (M * C >= parallel_min)
   for (size_t m = 0; m < M; m++)
     for (size_t h = 0; h < H; h++) {
       const size_t first = m * C + h * N;

@@ -1,4 +1,5 @@
-/* Products: linear layers through BLAS, low-rank rows, table lookup and row gathering. Spec operators 1.1. */
+/* Products: linear layers through BLAS or, with packed weights and for few rows, our own kernels; low-rank rows, table
+ * lookup and row gathering. Spec operators 1.1. */
 #include <assert.h>
 #include <string.h>
 
@@ -36,13 +37,43 @@ static void linear_backward(ctx *c, void *saved) {
   if (gb) cpu()->sum_rows(M, N, gy, gb);
 }
 
+/* y = x w^T with packed weights, some rows at a time. */
+static bool packed_product(ctx *c, const packed_matrix *w, size_t M, const float *x, float *y) {
+  const size_t most = M < PRODUCT_ROWS_MAX ? M : PRODUCT_ROWS_MAX;
+  const arena_mark mark = arena_here(c->memory);
+  void *room = arena_alloc(c->memory, packed_room(most, w->K));
+  for (size_t at = 0; room && at < M; at += most) {
+    const size_t rows = M - at < most ? M - at : most;
+    if (dtype_is_quant(w->type))
+      cpu()->product_quant(w, rows, x + at * w->K, room, y + at * w->N);
+    else
+      cpu()->product_half(w, rows, x + at * w->K, room, y + at * w->N);
+  }
+  arena_release(c->memory, mark);
+  return room != NULL;
+}
+
+/* y [M,N] = x [M,K] w, w as linear() or (`right`) linear_right() takes it. */
+static bool product(ctx *c, bool right, size_t M, size_t N, size_t K, const float *x, const tensor *w, float *y) {
+  const size_t ldw = right ? N : K;
+  if (dtype_is_packed(w->type)) {
+    assert(!right && !c->recording);
+    const packed_matrix packed = packed_of(w);
+    return packed_product(c, &packed, M, x, y);
+  }
+  if (M <= PRODUCT_FEW)
+    cpu()->product_few(right, M, N, K, x, K, f32(w), ldw, y, N);
+  else
+    sgemm(false, !right, M, N, K, 1, x, K, f32(w), ldw, 0, y, N);
+  return true;
+}
+
 static tensor *linear_any(ctx *c, tensor *x, tensor *w, tensor *b, bool right) {
   if (!x) return NULL;
   size_t M = (size_t)tensor_rows(x), K = (size_t)tensor_last(x), N = (size_t)w->dim[right ? 1 : 0];
   assert(w->n_dims == 2 && (size_t)w->dim[right ? 0 : 1] == K && (!b || (size_t)tensor_count(b) == N));
   tensor *y = with_last(c, x, (int64_t)N);
-  if (!y) return NULL;
-  sgemm(false, !right, M, N, K, 1, f32(x), K, f32(w), right ? N : K, 0, f32(y), N);
+  if (!y || !product(c, right, M, N, K, f32(x), w, f32(y))) return NULL;
   if (b) cpu()->add_rows(M, N, f32(y), f32(b), f32(y));
   bool any = x->needs_grad || w->needs_grad || (b && b->needs_grad);
   return track(c, y, any, linear_backward, &(linear_record){x, w, b, y, right}, sizeof(linear_record));
@@ -80,8 +111,14 @@ tensor *low_rank_rows(ctx *c, tensor *h, tensor *w2) {
   dim[h->n_dims] = (int64_t)C;
   tensor *y = tensor_new(c, DTYPE_F32, h->n_dims + 1, dim);
   if (!y) return NULL;
-  for (size_t k = 0; k < K; k++)
-    sgemm(false, false, M, C, R, 1, f32(h) + k * R, K * R, f32(w2) + k * R * C, C, 0, f32(y) + k * M * C, C);
+  for (size_t k = 0; k < K; k++) {
+    const float *from = f32(h) + k * R, *w = f32(w2) + k * R * C;
+    float *to = f32(y) + k * M * C;
+    if (M <= PRODUCT_FEW)
+      cpu()->product_few(true, M, C, R, from, K * R, w, C, to, C);
+    else
+      sgemm(false, false, M, C, R, 1, from, K * R, w, C, 0, to, C);
+  }
   return track(c, y, h->needs_grad || w2->needs_grad, low_rank_backward, &(low_rank_record){h, w2, y},
                sizeof(low_rank_record));
 }
@@ -108,6 +145,11 @@ static tensor *rows_of(ctx *c, tensor *table, const int32_t *row, tensor *y) {
   size_t C = (size_t)tensor_last(table), n = (size_t)tensor_rows(y);
   for (size_t i = 0; i < n; i++) {
     assert(row[i] >= 0 && row[i] < tensor_rows(table));
+    if (dtype_is_packed(table->type)) {
+      const packed_matrix packed = packed_of(table);
+      packed_row_values(&packed, (size_t)row[i], f32(y) + i * C);
+      continue;
+    }
     memcpy(f32(y) + i * C, f32(table) + (size_t)row[i] * C, C * sizeof(float));
   }
   return track(c, y, table->needs_grad, rows_backward, &(rows_record){table, y, row}, sizeof(rows_record));

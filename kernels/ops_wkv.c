@@ -66,7 +66,8 @@ tensor *wkv6(ctx *c, tensor *r, tensor *k, tensor *v, tensor *w, tensor *u, tens
   assert(!s0 || tensor_count(s0) == H * N * N || tensor_count(s0) == B * H * N * N);
   assert(!opt->order || opt->order->n == T);
   bool both = opt->direction == WKV_BOTH;
-  assert(!both || (!s0 && !state));
+  assert(!both || (!s0 && !state && !opt->into));
+  assert(!opt->into || (!state && tensor_count(opt->into) == B * H * N * N));
   wkv6_record s = {.r = r, .k = k, .v = v, .w = w, .u = u, .s0 = s0, .both = both};
   s.args = (wkv6_args){.B = (size_t)B,
                        .T = (size_t)T,
@@ -85,7 +86,8 @@ tensor *wkv6(ctx *c, tensor *r, tensor *k, tensor *v, tensor *w, tensor *u, tens
   s.y = tensor_like(c, r);
   if (state) s.state = tensor_4d(c, DTYPE_F32, B, H, N, N);
   if (!s.y || (state && !s.state)) return NULL;
-  if (!cpu()->wkv6_forward(&s.args, f32(s.y), false, s.state ? f32(s.state) : NULL)) return NULL;
+  const tensor *end = opt->into ? opt->into : s.state;
+  if (!cpu()->wkv6_forward(&s.args, f32(s.y), false, end ? f32(end) : NULL)) return NULL;
   if (both) {
     wkv6_args from_end = s.args;
     from_end.reverse = true;

@@ -25,6 +25,7 @@ tensor *wkv4(ctx *c, tensor *k, tensor *v, tensor *w, tensor *u, tensor *s0, con
   assert(k->n_dims == 3 && tensor_count(v) == B * T * C && tensor_count(w) == C && tensor_count(u) == C);
   assert(!s0 || tensor_count(s0) == B * 3 * C);
   assert(!order || order->n == T);
+  assert(!opt || !opt->into || (!state && tensor_count(opt->into) == B * 3 * C));
   wkv4_record s = {.k = k, .v = v, .w = w, .u = u, .s0 = s0};
   s.args = (wkv4_args){.B = (size_t)B,
                        .T = (size_t)T,
@@ -39,7 +40,8 @@ tensor *wkv4(ctx *c, tensor *k, tensor *v, tensor *w, tensor *u, tensor *s0, con
   s.y = tensor_like(c, k);
   if (state) s.state = tensor_3d(c, DTYPE_F32, B, 3, C);
   if (!s.y || (state && !s.state)) return NULL;
-  cpu()->wkv4_forward(&s.args, f32(s.y), s.state ? f32(s.state) : NULL);
+  const tensor *end = opt && opt->into ? opt->into : s.state;
+  cpu()->wkv4_forward(&s.args, f32(s.y), end ? f32(end) : NULL);
   const bool any = k->needs_grad || v->needs_grad || w->needs_grad || u->needs_grad || (s0 && s0->needs_grad);
   tensor *y = track(c, s.y, any, wkv4_backward, &s, sizeof s);
   if (y && s.state) {

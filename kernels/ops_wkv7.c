@@ -36,6 +36,7 @@ tensor *wkv7(ctx *c, tensor *r, tensor *w, tensor *k, tensor *v, tensor *a, tens
   assert(r->n_dims == 3 && C % H == 0);
   assert(!s0 || tensor_count(s0) == H * N * N || tensor_count(s0) == B * H * N * N);
   assert(!opt->order || opt->order->n == T);
+  assert(!opt->into || (!state && tensor_count(opt->into) == B * H * N * N));
   wkv7_record s = {.r = r, .w = w, .k = k, .v = v, .a = a, .b = b, .s0 = s0};
   s.args = (wkv7_args){.B = (size_t)B,
                        .T = (size_t)T,
@@ -55,7 +56,8 @@ tensor *wkv7(ctx *c, tensor *r, tensor *w, tensor *k, tensor *v, tensor *a, tens
   s.y = tensor_like(c, r);
   if (state) s.state = tensor_4d(c, DTYPE_F32, B, H, N, N);
   if (!s.y || (state && !s.state)) return NULL;
-  if (!cpu()->wkv7_forward(&s.args, f32(s.y), s.state ? f32(s.state) : NULL)) return NULL;
+  const tensor *end = opt->into ? opt->into : s.state;
+  if (!cpu()->wkv7_forward(&s.args, f32(s.y), end ? f32(end) : NULL)) return NULL;
   tensor *y = track(c, s.y, any, wkv7_backward, &s, sizeof s);
   if (y && s.state) {
     s.state->needs_grad = y->needs_grad;

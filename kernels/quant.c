@@ -1,4 +1,4 @@
-/* The layouts of ggml's block types, and decoding: spec ecosystem 3.2. Encoding is in quant_encode.c. */
+/* Decoding of ggml's block types: spec ecosystem 3.2. Encoding is in quant_encode.c. */
 #include "kernels/quant.h"
 
 #include <string.h>
@@ -7,17 +7,6 @@
 #include "kernels/bytes.h"
 #include "kernels/half.h"
 #include "kernels/quant_layout.h"
-
-const quant_layout quant_layouts[QUANT_TYPES] = {
-    [QUANT_Q8_0] = {"Q8_0", 32, 34, 32, .bits = 8, .low = 2},
-    [QUANT_Q4_0] = {"Q4_0", 32, 18, 32, .bits = 4, .zero = 8, .low = 2, .span = 16},
-    [QUANT_Q4_1] = {"Q4_1", 32, 20, 32, .bits = 4, .m = 2, .low = 4, .span = 16},
-    [QUANT_Q5_0] = {"Q5_0", 32, 22, 32, .bits = 5, .zero = 16, .high = 2, .low = 6, .span = 16},
-    [QUANT_Q5_1] = {"Q5_1", 32, 24, 32, .bits = 5, .m = 2, .high = 4, .low = 8, .span = 16},
-    [QUANT_Q4_K] = {"Q4_K", 256, 144, 32, .bits = 4, .m = 2, .scales = 4, .low = 16, .span = 32},
-    [QUANT_Q5_K] = {"Q5_K", 256, 176, 32, .bits = 5, .m = 2, .scales = 4, .high = 16, .low = 48, .span = 32},
-    [QUANT_Q6_K] = {"Q6_K", 256, 210, 16, .bits = 6, .zero = 32, .d = 208, .scales = 192, .high = 128, .span = 64},
-};
 
 const char *quant_name(quant_type type) { return quant_layouts[type].name; }
 size_t quant_block(quant_type type) { return (size_t)quant_layouts[type].block; }
@@ -135,6 +124,18 @@ static void decode_block(const quant_layout *t, const uint8_t *block, float *res
     }
     out += t->group;
   }
+}
+
+/* The other fields are integers, whose products with these stay far within f32. */
+bool quant_finite(quant_type type, const void *blocks, size_t count) {
+  const quant_layout *t = &quant_layouts[type];
+  const uint32_t exponent = 0x7c00;
+  const int m = t->m ? t->m : t->d;
+  const uint8_t *block = blocks;
+  size_t found = 0;
+  for (size_t i = 0; i < count; i++, block += t->bytes)
+    found += (little16(block + t->d) & exponent) == exponent || (little16(block + m) & exponent) == exponent;
+  return found == 0;
 }
 
 void quant_decode(quant_type type, const void *blocks, size_t n, float *out) {

@@ -35,6 +35,8 @@ bool quant_fits(quant_type type, size_t row);         /* whether rows of that le
 /* n values, a multiple of the block. Blocks come from files: any alignment, any bits. The values are ggml's, bit for
  * bit; a scale that is NaN or infinite gives NaN or infinite values. */
 void quant_decode(quant_type type, const void *blocks, size_t n, float *out);
+/* Whether all values of `count` blocks are finite. */
+bool quant_finite(quant_type type, const void *blocks, size_t count);
 
 /* The inverse with small squared error: n values, a multiple of the block. The values should be finite; the caller
  * checks, here a NaN is stored as 0 and infinity as a large number. No scale is ever infinite or NaN: it stops at

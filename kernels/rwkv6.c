@@ -7,8 +7,7 @@ tensor *mix_row(ctx *c, tensor *x, int k) {
 tensor *rwkv6_time_mix(ctx *c, const rwkv6_att *p, tensor *z, const shift_plan *plan, const wkv6_opt *opt,
                        float ln_x_eps, const rwkv6_carry *in, tensor **state) {
   tensor *s = seen(c, "att.shift", shift(c, z, plan, in ? in->att_x : NULL));
-  tensor *m = ddlerp_gate(c, z, s, p->maa_x, p->maa_w1, p->maa_w2);
-  tensor *x = m ? shift_mix(c, z, s, MIX_TOWARD, MAA_ROWS, p->maa, m) : NULL;
+  tensor *x = ddlerp(c, z, s, MAA_ROWS, p->maa, p->maa_x, p->maa_w1, p->maa_w2);
 
   tensor *r = seen(c, "att.r", linear(c, mix_row(c, x, MAA_R), p->receptance, NULL));
   tensor *k = seen(c, "att.k", linear(c, mix_row(c, x, MAA_K), p->key, NULL));

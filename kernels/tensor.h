@@ -14,9 +14,11 @@
 #ifndef LINNET_KERNELS_TENSOR_H
 #define LINNET_KERNELS_TENSOR_H
 
-#include "kernels/base.h"
+#include <assert.h>
 
-typedef enum { DTYPE_F32, DTYPE_I32, DTYPE_U8 } dtype;
+#include "kernels/base.h"
+#include "kernels/packed.h"
+
 #define TENSOR_DIMS 5
 
 typedef struct tensor {
@@ -33,7 +35,14 @@ typedef struct tensor {
 int64_t tensor_count(const tensor *t); /* number of elements */
 int64_t tensor_rows(const tensor *t);  /* elements / last dimension */
 int64_t tensor_last(const tensor *t);  /* the last dimension (channels) */
-static inline float *f32(const tensor *t) { return (float *)t->data; }
+static inline float *f32(const tensor *t) {
+  assert(t->type == DTYPE_F32);
+  return (float *)t->data;
+}
+/* A tensor of weights [N,K] whose dtype_is_packed, which linear() and embedding() take and nothing else. */
+static inline packed_matrix packed_of(const tensor *t) {
+  return (packed_matrix){t->type, (size_t)t->dim[0], (size_t)t->dim[1], t->data};
+}
 static inline int32_t *i32(const tensor *t) { return (int32_t *)t->data; }
 
 /* A bump allocator over growing chunks. Alignment 64 bytes. */

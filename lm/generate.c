@@ -56,10 +56,7 @@ static status take_logits(generation *const *g, int n, const rwkv_state *state, 
     const size_t V = logits_of(g[i]);
     g[i]->state.tokens[0] = state->tokens[i];
     memcpy(g[i]->logits, logits + (size_t)i * V, V * sizeof *logits);
-    for (size_t v = 0; v < V; v++)
-      if (isnan(g[i]->logits[v]))
-        return fail(STATUS_FORMAT, "after %lld tokens the model computes NaN: its weights are damaged or out of range",
-                    (long long)g[i]->state.tokens[0]);
+    if (params_check_result(g[i]->logits, V)) return fail_within("after %lld tokens", (long long)g[i]->state.tokens[0]);
   }
   return STATUS_OK;
 }

@@ -209,7 +209,7 @@ tensor *rwkv_channel_mix(ctx *c, const rwkv_pass *p, tensor *z) {
 }
 
 static tensor *block_forward(ctx *c, const rwkv_pass *p, tensor *x) {
-  const bool keep = p->end != NULL;
+  const bool keep = p->kept.wkv != NULL;
   const rwkv_block *w = p->block;
   const rwkv_version *v = rwkv_version_of(&p->m->config);
   if (p->layer == 0) {
@@ -218,10 +218,7 @@ static tensor *block_forward(ctx *c, const rwkv_pass *p, tensor *x) {
   }
   tensor *z = seen(c, "ln1", layer_norm(c, x, w->ln1_weight, w->ln1_bias, RWKV_LN_EPS));
   x = add(c, x, v->time_mix(c, p, z));
-  if (keep && x && *p->end) {
-    keep_last(p->kept.att_x, z, p);
-    memcpy(p->kept.wkv->data, (*p->end)->data, (size_t)tensor_count(*p->end) * sizeof(float));
-  }
+  if (keep && x) keep_last(p->kept.att_x, z, p);
   z = seen(c, "ln2", layer_norm(c, x, w->ln2_weight, w->ln2_bias, RWKV_LN_EPS));
   x = add(c, x, v->channel_mix(c, p, z));
   if (keep && x) keep_last(p->kept.ffn_x, z, p);
@@ -255,7 +252,6 @@ tensor *rwkv_forward(ctx *c, const rwkv *m, tensor *x, const rwkv_input *in) {
   for (int i = 0; x && i < m->config.n_layer; i++) {
     const arena_mark mark = block_begin(c, i);
     const scan_order *order = in->order ? in->order[i] : NULL;
-    tensor *end = NULL;
     rwkv_pass pass = {.m = m,
                       .block = &m->block[i],
                       .layer = i,
@@ -263,7 +259,6 @@ tensor *rwkv_forward(ctx *c, const rwkv *m, tensor *x, const rwkv_input *in) {
                       .order = order,
                       .lengths = in->lengths,
                       .carry = {.wkv = m->block[i].start},
-                      .end = state ? &end : NULL,
                       .first = &first};
     if (state) pass.carry = start_of(c, pass.kept = rwkv_state_layer(c, state, i));
     /* NULL would mean a start from zero */

@@ -61,7 +61,8 @@ static tensor *time_mix(ctx *c, const rwkv_pass *p, tensor *z) {
   const rwkv_config *config = &p->m->config;
   const rwkv5_att *w = &p->block->att.v5;
   const bool gated = config->parts & RWKV5_GATE;
-  const wkv6_opt opt = {.heads = config->dim_att / config->head_size, .order = p->order, .lengths = p->lengths};
+  const wkv6_opt opt = {
+      .heads = config->dim_att / config->head_size, .order = p->order, .lengths = p->lengths, .into = p->kept.wkv};
 
   tensor *s = seen(c, "att.shift", shift(c, z, &p->plan, p->carry.att_x));
   tensor *x =
@@ -72,7 +73,7 @@ static tensor *time_mix(ctx *c, const rwkv_pass *p, tensor *z) {
 
   tensor *u = config->parts & RWKV5_LOG_BONUS ? act(c, ACT_EXP, w->bonus) : w->bonus;
   tensor *decay = of_channels(c, w->decay, config);
-  tensor *y = decay ? wkv6(c, r, k, v, decay, of_channels(c, u, config), p->carry.wkv, &opt, p->end) : NULL;
+  tensor *y = decay ? wkv6(c, r, k, v, decay, of_channels(c, u, config), p->carry.wkv, &opt, NULL) : NULL;
   tensor *o = group_norm(c, seen(c, "att.wkv", y), opt.heads, w->ln_x_weight, w->ln_x_bias, RWKV_LN_X_EPS);
   if (gated) o = gate(c, o, ACT_SILU, seen(c, "att.g", linear(c, mix_row(c, x, 3), w->gate, NULL)));
   return seen(c, "att", linear(c, seen(c, "att.ln_x", o), w->output, NULL));

@@ -48,8 +48,9 @@ static status config_read(rwkv_config *k, const checkpoint *file, const char *pr
 
 static tensor *time_mix(ctx *c, const rwkv_pass *p, tensor *z) {
   const rwkv_config *k = &p->m->config;
-  const wkv6_opt opt = {.heads = k->dim_att / k->head_size, .order = p->order, .lengths = p->lengths};
-  return rwkv6_time_mix(c, &p->block->att.v6, z, &p->plan, &opt, RWKV_LN_X_EPS, &p->carry, p->end);
+  const wkv6_opt opt = {
+      .heads = k->dim_att / k->head_size, .order = p->order, .lengths = p->lengths, .into = p->kept.wkv};
+  return rwkv6_time_mix(c, &p->block->att.v6, z, &p->plan, &opt, RWKV_LN_X_EPS, &p->carry, NULL);
 }
 
 const rwkv_version rwkv_6 = {

@@ -90,7 +90,8 @@ static tensor *led_values(ctx *c, const rwkv_pass *p, tensor *v, tensor *x) {
 static tensor *time_mix(ctx *c, const rwkv_pass *p, tensor *z) {
   const rwkv7_att *m = &p->block->att.v7;
   const int heads = p->m->config.dim_att / p->m->config.head_size;
-  const wkv7_opt opt = {.heads = heads, .decay = DECAY_SIGMOID, .order = p->order, .lengths = p->lengths};
+  const wkv7_opt opt = {
+      .heads = heads, .decay = DECAY_SIGMOID, .order = p->order, .lengths = p->lengths, .into = p->kept.wkv};
 
   tensor *s = seen(c, "att.shift", shift(c, z, &p->plan, p->carry.att_x));
   tensor *x = shift_mix(c, z, s, MIX_TOWARD, RWKV7_MIXES, m->mix, NULL);
@@ -110,7 +111,7 @@ static tensor *time_mix(ctx *c, const rwkv_pass *p, tensor *z) {
   k = seen(c, "att.k", mix_row(c, k, 0));
   seen(c, "att.w", w);
 
-  tensor *y = seen(c, "att.wkv", wkv7(c, r, w, k, v, a, b, p->carry.wkv, &opt, p->end));
+  tensor *y = seen(c, "att.wkv", wkv7(c, r, w, k, v, a, b, p->carry.wkv, &opt, NULL));
   tensor *o = seen(c, "att.ln_x", group_norm(c, y, heads, m->ln_x_weight, m->ln_x_bias, RWKV_LN_X_EPS));
   o = add(c, o, head_bonus(c, r, k, m->r_k, v, heads));
   return seen(c, "att", linear(c, gate(c, o, ACT_NONE, g), m->output, NULL));

@@ -198,8 +198,10 @@ static uint64_t mix_tensor(uint64_t h, const tensor *t) {
   if (!t) return h;
   const int64_t n = tensor_count(t), step = n / SAMPLES + 1;
   for (int64_t i = 0; i < n; i += step) {
+    float value;
     uint32_t bits;
-    memcpy(&bits, f32(t) + i, sizeof bits);
+    param_values(t, (size_t)i, 1, &value);
+    memcpy(&bits, &value, sizeof bits);
     h = random_u64(h, (uint64_t)i, bits);
   }
   return h;

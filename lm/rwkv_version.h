@@ -26,8 +26,7 @@ typedef struct {
   const scan_order *order;
   const int32_t *lengths;
   rwkv6_carry carry; /* where the sequence starts */
-  rwkv6_carry kept;  /* where what it leaves behind is kept, if `end` */
-  tensor **end;      /* NULL, or receives the recurrence's final state, as carry.wkv */
+  rwkv6_carry kept;  /* where what it leaves behind is kept; all NULL: nowhere */
   tensor **first;    /* the values of block 0, which sets them (version 7) */
 } rwkv_pass;
 

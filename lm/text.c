@@ -32,9 +32,7 @@ static status load_backbone(text_model *m, const checkpoint *file) {
   status s = find_prefix(file, prefix);
   if (!s) s = rwkv_config_read(&config, file, prefix);
   if (!s) s = rwkv_new(&m->lm, &config, prefix, &m->params);
-  if (!s) s = params_check(&m->params, file);
-  if (!s) s = params_allocate(&m->params);
-  return s ? s : params_load(&m->params, file, false, NULL);
+  return s ? s : params_open(&m->params, file, PARAMS_FOR_USE);
 }
 
 /* --- vocabulary --------------------------------------------------------------------------------------------------- */
@@ -87,9 +85,7 @@ static status load_start(text_model *m, const checkpoint *file) {
     return fail(STATUS_ARGUMENT, "%s: initial states of %d layers, but the model has %d", checkpoint_path(file), layers,
                 m->lm.config.n_layer);
   status s = rwkv_declare_start(&m->lm, "", &m->start);
-  if (!s) s = params_check(&m->start, file);
-  if (!s) s = params_allocate(&m->start);
-  return s ? s : params_load(&m->start, file, false, NULL);
+  return s ? s : params_open(&m->start, file, PARAMS_FOR_USE);
 }
 
 status text_model_start(text_model *m, const char *path) {

@@ -15,8 +15,8 @@ typedef struct {
 } text_model;
 
 /* `vocabulary`: a file for tokenizer_open. NULL takes what the model's file carries: TEXT_VOCABULARY, or what
- * llama.cpp's files have. NULL with a sentence on failure. Nothing of the file stays open. The model does not change
- * and may be shared by threads. */
+ * llama.cpp's files have. NULL with a sentence on failure. Weights that the file holds interleaved stay in its mapping
+ * (params_open). The model does not change and may be shared by threads. */
 text_model *text_model_open(const char *path, const char *vocabulary);
 /* The same from a file that is open. */
 text_model *text_model_load(const checkpoint *file, const char *vocabulary);

@@ -26,9 +26,10 @@ static status classify(job *j) {
   const tensor *found = image_classifier_logits(j->c, j->m, &input, NULL);
   if (!found) return last_status();
   memcpy(j->logits + j->n * K, f32(found), j->waiting * K * sizeof *j->logits);
+  const status s = params_check_result(j->logits + j->n * K, j->waiting * K);
   j->n += j->waiting;
   j->waiting = 0;
-  return STATUS_OK;
+  return s;
 }
 
 static status take(job *j, const labelled *set, size_t index) {

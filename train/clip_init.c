@@ -66,7 +66,7 @@ status clip_image_init_copy(const clip_image_init *from, clip_pair *to) {
       if ((other = name_within(source->item[at].name)) && !strcmp(name, other)) break;
     if (at == source->n || tensor_count(source->item[at].value) != tensor_count(p->value))
       return fail(STATUS_FORMAT, "the image tower to begin with has no fitting %s", name);
-    memcpy(f32(p->value), f32(source->item[at].value), (size_t)tensor_count(p->value) * sizeof(float));
+    param_values(source->item[at].value, 0, (size_t)tensor_count(p->value), f32(p->value));
   }
   if (from->captioner) convert_patches(&to->rwkv_image);
   return STATUS_OK;

@@ -220,7 +220,7 @@ static status load_pair(trainer *t, const checkpoint *file) {
   status s = clip_config_read(&k, file, CLIP_GELU_BY_FILE);
   if (!s && !(k.rwkv && k.has_image && k.has_text && k.has_scale))
     s = fail(STATUS_UNSUPPORTED, "%s: only an RWKV-CLIP with both towers can be trained", checkpoint_path(file));
-  if (!s) s = clip_load(&t->model.pair, file, CLIP_GELU_BY_FILE);
+  if (!s) s = clip_load(&t->model.pair, file, CLIP_GELU_BY_FILE, PARAMS_FOR_TRAINING);
   if (!s && t->o.vocabulary) return make_vocabulary(t);
   if (!s) s = text_vocabulary(file, &words);
   if (!s && !words)

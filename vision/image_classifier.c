@@ -78,9 +78,7 @@ status image_classifier_declare_like(image_classifier *m, const checkpoint *file
 
 status image_classifier_load(image_classifier *m, const checkpoint *file) {
   status s = image_classifier_declare_like(m, file);
-  if (!s) s = params_check(&m->params, file);
-  if (!s) s = params_allocate(&m->params);
-  return s ? s : params_load(&m->params, file, false, NULL);
+  return s ? s : params_open(&m->params, file, PARAMS_FOR_USE);
 }
 
 image_classifier *image_classifier_open(const char *path) {

@@ -159,8 +159,15 @@ checkpoint *checkpoint_parse(const void *data, size_t bytes, const char *name) {
   return checkpoint_parse_choice(data, bytes, name, NULL);
 }
 
+checkpoint *checkpoint_share(const checkpoint *c) {
+  if (!c->mapped) return NULL;
+  checkpoint *own = (checkpoint *)(uintptr_t)c; /* who shares it changes nothing that a reader sees */
+  atomic_fetch_add(&own->shares, 1);
+  return own;
+}
+
 void checkpoint_close(checkpoint *c) {
-  if (!c) return;
+  if (!c || atomic_fetch_sub(&c->shares, 1)) return; /* 0: this was the last owner */
   if (c->reader.close) c->reader.close(c->reader.self);
   for (size_t i = 0; i < c->count; i++) free((char *)c->tensors[i].name);
   for (size_t i = 0; i < c->entry_count; i++) {
@@ -256,6 +263,12 @@ const char *checkpoint_container(const checkpoint *c) { return c->container; }
 const char *checkpoint_choices(const checkpoint *c) { return c->choices ? c->choices : ""; }
 const char *checkpoint_prefix(const checkpoint *c) { return c->prefix ? c->prefix : ""; }
 size_t checkpoint_count(const checkpoint *c) { return c->count; }
+
+bool checkpoint_is_interleaved(const checkpoint *c) {
+  for (size_t i = 0; i < c->count; i++)
+    if (c->tensors[i].packed) return true;
+  return false;
+}
 
 const checkpoint_tensor *checkpoint_at(const checkpoint *c, size_t index) {
   return index < c->count ? &c->tensors[index] : NULL;

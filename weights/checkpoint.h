@@ -57,9 +57,10 @@ typedef struct {
   checkpoint_dtype dtype;
   int n_dims; /* 0 for a scalar */
   int64_t dim[CHECKPOINT_DIMS];
-  size_t bytes;     /* what checkpoint_read() gives; may be 0 */
-  const void *data; /* the same bytes where they lie in memory as they are (any alignment), else NULL */
-  size_t source;    /* the reader's own */
+  size_t bytes;       /* what checkpoint_read() gives; may be 0 */
+  const void *data;   /* the same bytes where they lie in memory as they are (any alignment), else NULL */
+  const void *packed; /* of an interleaved tensor (interleaved.h), whose `data` is NULL: as it lies in the file */
+  size_t source;      /* the reader's own */
 } checkpoint_tensor;
 
 typedef struct {
@@ -79,6 +80,9 @@ checkpoint *checkpoint_open_choice(const char *path, const char *choice);
 checkpoint *checkpoint_parse(const void *data, size_t bytes, const char *name);
 checkpoint *checkpoint_parse_choice(const void *data, size_t bytes, const char *name, const char *choice);
 void checkpoint_close(checkpoint *c); /* NULL is fine */
+/* One more owner, who closes it too: the last one to do so ends it. For those who keep on using what lies in the file's
+ * mapping. NULL, without a sentence, of bytes in memory, which are the caller's. */
+checkpoint *checkpoint_share(const checkpoint *c);
 
 const char *checkpoint_path(const checkpoint *c);      /* as given to open or parse */
 const char *checkpoint_container(const checkpoint *c); /* "safetensors", "gguf", "pth", "torchscript", "rwkv.cpp" */
@@ -131,6 +135,8 @@ size_t checkpoint_dtype_block(checkpoint_dtype dtype);
 const char *checkpoint_dtype_name(checkpoint_dtype dtype);
 /* false if there is no such type */
 bool checkpoint_dtype_parse(const char *word, checkpoint_dtype *dtype);
+/* Whether some of its tensors are interleaved. */
+bool checkpoint_is_interleaved(const checkpoint *c);
 /* Bytes of a tensor; false if there are too many dimensions, one is negative, the product, even with the zero
  * dimensions left out, does not fit (so that no product of any of the dimensions overflows an int64_t later), or the
  * last dimension is no multiple of the type's block. */

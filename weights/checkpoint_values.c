@@ -6,9 +6,8 @@
 
 #include "kernels/file.h"
 #include "kernels/half.h"
-#include "kernels/quant.h"
-#include "weights/checkpoint.h"
 #include "weights/container.h"
+#include "weights/interleaved.h"
 
 static const struct {
   const char *name;
@@ -122,21 +121,32 @@ static status refuse_value(const checkpoint *c, const checkpoint_tensor *t, int6
 
 /* --- pieces of a tensor's bytes ----------------------------------------------------------------------------------- */
 
-/* Whole files are read once, front to back: what has been passed need not stay in memory. */
-static void forget(const checkpoint *c, const uint8_t *bytes, size_t size) {
+void checkpoint_forget(const checkpoint *c, const uint8_t *bytes, size_t size) {
   if (c->mapped && bytes >= c->data && bytes < c->data + c->size) file_forget(bytes, size);
-  for (size_t i = 0; i < c->part_count; i++) forget(c->parts[i], bytes, size);
+  for (size_t i = 0; i < c->part_count; i++) checkpoint_forget(c->parts[i], bytes, size);
 }
 
 enum { FORGET = 1 << 18 }; /* bytes, at a time */
+
+/* Forgets the panels of an interleaved tensor that a read from its beginning to its end has passed. */
+static void forget_panels(const checkpoint *c, const checkpoint_tensor *t, size_t offset, size_t end) {
+  const size_t panel = interleaved_panel_bytes(t->dtype, t->dim), first = offset / panel * panel,
+               last = end / panel * panel;
+  if (first < last) checkpoint_forget(c, (const uint8_t *)t->packed + first, last - first);
+}
 
 status checkpoint_read(const checkpoint *c, const checkpoint_tensor *t, size_t offset, size_t bytes, void *out) {
   assert(offset <= t->bytes && bytes <= t->bytes - offset);
   assert(offset % dtypes[t->dtype].size == 0 && bytes % dtypes[t->dtype].size == 0);
   if (bytes == 0) return STATUS_OK;
+  if (t->packed) {
+    interleaved_read(t, offset, bytes, out);
+    forget_panels(c, t, offset, offset + bytes);
+    return STATUS_OK;
+  }
   if (t->data) {
     memcpy(out, (const uint8_t *)t->data + offset, bytes);
-    if (bytes >= FORGET) forget(c, (const uint8_t *)t->data + offset, bytes);
+    if (bytes >= FORGET) checkpoint_forget(c, (const uint8_t *)t->data + offset, bytes);
     return STATUS_OK;
   }
   if (c->reader.read(c->reader.self, t, offset, bytes, out))
@@ -240,7 +250,7 @@ status checkpoint_read_f32_part(const checkpoint *c, const checkpoint_tensor *t,
     if (piece(c, t, at, units, buffer, &in)) return last_status();
     if (widen(c, t, (int64_t)(at * block), in, units, out + (at - begin) * block)) return last_status();
     if (!t->data || (at + units - kept) * size < FORGET) continue;
-    forget(c, (const uint8_t *)t->data + kept * size, (at + units - kept) * size);
+    checkpoint_forget(c, (const uint8_t *)t->data + kept * size, (at + units - kept) * size);
     kept = at + units;
   }
   return STATUS_OK;
@@ -284,22 +294,18 @@ static size_t nonfinite_64(const uint8_t *in, size_t n) {
   return found;
 }
 
-/* How many of the values in n units are not finite. */
-static size_t nonfinite(checkpoint_dtype dtype, const uint8_t *in, size_t n) {
-  float values[PIECE];
+bool checkpoint_units_finite(checkpoint_dtype dtype, const uint8_t *in, size_t n) {
   switch (dtype) {
   case CHECKPOINT_F64:
-    return nonfinite_64(in, n);
+    return !nonfinite_64(in, n);
   case CHECKPOINT_F32:
-    return nonfinite_32(in, n);
+    return !nonfinite_32(in, n);
   case CHECKPOINT_F16:
-    return nonfinite_16(in, n, 0x7c00);
+    return !nonfinite_16(in, n, 0x7c00);
   case CHECKPOINT_BF16:
-    return nonfinite_16(in, n, 0x7f80);
+    return !nonfinite_16(in, n, 0x7f80);
   default:
-    if (dtypes[dtype].block == 1) return 0;
-    quant_decode(dtypes[dtype].quant, in, n * dtypes[dtype].block, values);
-    return nonfinite_32((const uint8_t *)values, n * dtypes[dtype].block);
+    return dtypes[dtype].block == 1 || quant_finite(dtypes[dtype].quant, in, n);
   }
 }
 
@@ -322,8 +328,8 @@ status checkpoint_first_nonfinite(const checkpoint *c, const checkpoint_tensor *
   for (size_t at = 0, units; at < n; at += units) {
     units = n - at < most ? n - at : most;
     if (piece(c, t, at, units, buffer, &in)) return last_status();
-    if (!nonfinite(t->dtype, in, units)) continue;
-    while (!nonfinite(t->dtype, in, 1)) {
+    if (checkpoint_units_finite(t->dtype, in, units)) continue;
+    while (checkpoint_units_finite(t->dtype, in, 1)) {
       in += size;
       at++;
     }

@@ -26,6 +26,8 @@ void checksum_add(checksum *sum, const void *data, size_t bytes) {
   if (bytes) XXH3_128bits_update(sum, data, bytes);
 }
 
+void checksum_values(void *sum, const float *values, size_t n) { checksum_add(sum, values, n * sizeof *values); }
+
 void checksum_text(const checksum *sum, char text[CHECKSUM_DIGITS + 1]) {
   XXH128_canonical_t bytes;
   XXH128_canonicalFromHash(&bytes, XXH3_128bits_digest(sum));

@@ -13,6 +13,7 @@ typedef struct XXH3_state_s checksum;
 checksum *checksum_new(void); /* NULL with a STATUS_MEMORY sentence */
 void checksum_add(checksum *sum, const void *data, size_t bytes);
 void checksum_text(const checksum *sum, char text[CHECKSUM_DIGITS + 1]); /* of all bytes until now; lower case */
+void checksum_values(void *sum, const float *values, size_t n);          /* the same for params_each_value() */
 void checksum_free(checksum *sum);                                       /* NULL is fine */
 
 /* Compares a file's checksum, if it has one, with its bytes: STATUS_FORMAT, with a sentence that begins with what is

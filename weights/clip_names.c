@@ -10,7 +10,7 @@ enum { D = 1, D3, F, SIZES };
 /* clang-format off */
 #define OPENAI "transformer.resblocks."
 static const param_spec openai_rows[] = {
-    {OPENAI "%d.attn.in_proj_weight", AT(in_weight), {-D3, -D}, PARAM_MATRIX, init_normal_in, 1, 0, 0},
+    {OPENAI "%d.attn.in_proj_weight", AT(in_weight), {-D3, -D}, PARAM_MATRIX, init_normal_in, 1, PARAM_CUT, 0},
     {OPENAI "%d.attn.in_proj_bias", AT(in_bias), {-D3}, PARAM_BIAS, init_constant, 0, 0, 0},
     {OPENAI "%d.attn.out_proj.weight", AT(out_weight), {-D, -D}, PARAM_MATRIX, init_residual, 1, 0, 0},
     {OPENAI "%d.attn.out_proj.bias", AT(out_bias), {-D}, PARAM_BIAS, init_constant, 0, 0, 0},

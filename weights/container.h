@@ -4,6 +4,8 @@
 #ifndef LINNET_WEIGHTS_CONTAINER_H
 #define LINNET_WEIGHTS_CONTAINER_H
 
+#include <stdatomic.h>
+
 #include "kernels/quant.h"
 #include "weights/checkpoint.h"
 
@@ -24,8 +26,9 @@ struct checkpoint {
   char *choices;       /* NULL: none */
   const uint8_t *data; /* the whole file */
   size_t size;
-  bool mapped; /* by file_map; else the bytes are the caller's */
-  bool part;   /* opened by checkpoint_open_part() */
+  bool mapped;          /* by file_map; else the bytes are the caller's */
+  atomic_size_t shares; /* owners beside the first: checkpoint_share() */
+  bool part;            /* opened by checkpoint_open_part() */
   checkpoint_tensor *tensors;
   size_t count, capacity;
   const checkpoint_tensor **by_name; /* sorted */
@@ -58,6 +61,13 @@ status checkpoint_shape_parse(const json_t *list, checkpoint_tensor *t);
 
 /* The block type of a type; false if it is none. */
 bool checkpoint_dtype_quant(checkpoint_dtype dtype, quant_type *type);
+
+/* Whether n units of a type are all finite numbers. */
+bool checkpoint_units_finite(checkpoint_dtype dtype, const uint8_t *in, size_t n);
+
+/* Bytes of a tensor have been passed: whole files are read once, front to back, and what was read need not stay in
+ * memory. */
+void checkpoint_forget(const checkpoint *c, const uint8_t *bytes, size_t size);
 
 /* The readers. */
 status safetensors_read(checkpoint *c);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "weights/identify.h"
+#include "weights/interleaved.h"
 #include "weights/writer.h"
 
 /* --- types -------------------------------------------------------------------------------------------------------- */
@@ -65,6 +66,11 @@ checkpoint_dtype convert_dtype(const convert_options *o, const char *container, 
   return is_block(dtype) ? convert_fall_back(dtype, t->n_dims ? t->dim[t->n_dims - 1] : 1) : dtype;
 }
 
+bool convert_interleaves(const convert_options *o, const char *container, const checkpoint_tensor *t) {
+  return !o->plain && !o->llama && !strcmp(container, "gguf") && convert_quantizable(t) &&
+         interleaved_fits(convert_dtype(o, container, t), t->n_dims, t->dim);
+}
+
 /* The type that was asked for did not fit. */
 static bool fell_back(const convert_options *o, const checkpoint_tensor *t, checkpoint_dtype dtype) {
   const checkpoint_dtype wanted = wanted_dtype(o, t);
@@ -122,6 +128,7 @@ static status put_tensor(conversion *v, const checkpoint_tensor *t) {
   if (!checkpoint_shape_bytes(dtype, t->n_dims, t->dim, &after)) return fail(STATUS_FORMAT, "impossible shape");
   v->report->tensors++;
   v->report->changed += dtype != t->dtype;
+  v->report->interleaved += convert_interleaves(v->o, v->container, t);
   v->report->fell_back += fell_back(v->o, t, dtype);
   v->report->bytes_before += t->bytes;
   v->report->bytes_after += after;
@@ -171,7 +178,11 @@ static status write_all(conversion *v) {
   for (size_t i = 0; i < checkpoint_count(v->in); i++) {
     const checkpoint_tensor *t = checkpoint_at(v->in, i);
     v->total += t->bytes;
-    if (writer_declare(v->out, t->name, convert_dtype(v->o, v->container, t), t->n_dims, t->dim)) return last_status();
+    const checkpoint_dtype dtype = convert_dtype(v->o, v->container, t);
+    if (convert_interleaves(v->o, v->container, t)
+            ? writer_declare_interleaved(v->out, t->name, dtype, t->n_dims, t->dim)
+            : writer_declare(v->out, t->name, dtype, t->n_dims, t->dim))
+      return last_status();
   }
   for (size_t i = 0; i < checkpoint_count(v->in); i++)
     if (put_tensor(v, checkpoint_at(v->in, i))) return last_status();

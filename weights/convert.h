@@ -4,7 +4,10 @@
  * Which tensors a block type is for, by name and shape alone (spec ecosystem 3.2): matrices of two dimensions whose
  * name ends in "weight", with at least 32 rows, and no table of positions. Norms, biases, mixes, decays, bonuses and
  * low-rank matrices keep the type they have. Where rows are no multiple of a type's block the next type that fits is
- * taken: Q4_K gives way to Q5_0, Q5_K to Q5_1, Q6_K to Q8_0, and those to F16. */
+ * taken: Q4_K gives way to Q5_0, Q5_K to Q5_1, Q6_K to Q8_0, and those to F16.
+ *
+ * In GGUF files of the official layout the same matrices, if they are of a block type or of 16 bits and if it costs no
+ * byte (interleaved_fits()), are written interleaved, so that a model is used where it lies in the file. */
 #ifndef LINNET_WEIGHTS_CONVERT_H
 #define LINNET_WEIGHTS_CONVERT_H
 
@@ -31,19 +34,24 @@ typedef struct {
                                    it is for; NULL: as they are, but of a block type that the container lacks F32 */
   const convert_rule *rules;    /* before `type` */
   size_t n_rules;
+  bool plain; /* no matrix interleaved */
   /* Called between pieces; false stops with STATUS_INTERRUPTED. May be NULL. */
   bool (*progress)(void *data, uint64_t done, uint64_t total); /* bytes of the input's tensors */
   void *progress_data;
 } convert_options;
 
 typedef struct {
-  size_t tensors, changed;            /* of another type than before */
+  size_t tensors, changed; /* of another type than before */
+  size_t interleaved;
   size_t fell_back;                   /* for which the wanted block type did not fit */
   uint64_t bytes_before, bytes_after; /* of tensors */
 } convert_report;
 
 /* The type that a tensor will have. */
 checkpoint_dtype convert_dtype(const convert_options *o, const char *container, const checkpoint_tensor *t);
+
+/* Whether it will be interleaved. */
+bool convert_interleaves(const convert_options *o, const char *container, const checkpoint_tensor *t);
 
 /* Writes the file, whole or not at all. Same input, same options: same bytes. Of metadata everything is kept;
  * GGUF files get general.architecture, the word of identify.h, unless they have one. Values that a type cannot hold are

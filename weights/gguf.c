@@ -17,6 +17,7 @@
 #include "kernels/utf8.h"
 #include "weights/container.h"
 #include "weights/gguf_format.h"
+#include "weights/interleaved.h"
 
 #define HEADER_BYTES 24
 /* What a pair and a tensor take at least: lengths, one letter, types, numbers. */
@@ -140,12 +141,17 @@ static status read_shape(reader *r, checkpoint_tensor *t) {
   return STATUS_OK;
 }
 
+/* An interleaved tensor gets a place in `packed`, which is not yet the right one. */
 static status read_type(reader *r, checkpoint_tensor *t) {
-  const uint8_t *number = take(r, 4, "its type");
-  if (!number) return last_status();
-  if (gguf_type_parse(little32(number), &t->dtype)) return STATUS_OK;
-  const char *name = gguf_type_name(little32(number));
-  if (!name) return fail(STATUS_FORMAT, "is of the unknown type %u", (unsigned)little32(number));
+  const uint8_t *bytes = take(r, 4, "its type");
+  if (!bytes) return last_status();
+  const uint32_t all = little32(bytes);
+  const bool ours = (all & 0xffff0000) == GGUF_INTERLEAVED;
+  const uint32_t number = ours ? all - GGUF_INTERLEAVED : all;
+  t->packed = ours ? r->c->data : NULL;
+  if (gguf_type_parse(number, &t->dtype)) return STATUS_OK;
+  const char *name = gguf_type_name(number);
+  if (!name || ours) return fail(STATUS_FORMAT, "is of the unknown type %u", (unsigned)all);
   return fail(STATUS_UNSUPPORTED,
               "has type %s; this version reads F64, F32, F16, BF16, I64, I32, I16, I8, Q8_0, Q6_K, Q5_K, Q4_K, Q5_1, "
               "Q5_0, Q4_1 and Q4_0",
@@ -156,6 +162,18 @@ static status refuse_shape(const checkpoint_tensor *t) {
   char shape[CHECKPOINT_SHAPE_TEXT];
   return fail(STATUS_FORMAT, "cannot be %s %s", checkpoint_dtype_name(t->dtype),
               checkpoint_shape_text(t->n_dims, t->dim, shape));
+}
+
+static status check_interleaved(const reader *r, const checkpoint_tensor *t) {
+  char shape[CHECKPOINT_SHAPE_TEXT];
+  if (!t->packed) return STATUS_OK;
+  if (r->alignment % INTERLEAVED_ALIGNMENT)
+    return fail(STATUS_FORMAT, "is interleaved, but the file's data are aligned to %zu bytes instead of %d",
+                r->alignment, INTERLEAVED_ALIGNMENT);
+  return interleaved_fits(t->dtype, t->n_dims, t->dim)
+             ? STATUS_OK
+             : fail(STATUS_FORMAT, "cannot be interleaved %s %s", checkpoint_dtype_name(t->dtype),
+                    checkpoint_shape_text(t->n_dims, t->dim, shape));
 }
 
 /* Its place must be the next one. What lies behind the end of the file is found in place_data(); this keeps the sum
@@ -176,7 +194,8 @@ static status read_offset(reader *r, checkpoint_tensor *t) {
   return STATUS_OK;
 }
 
-/* What a tensor was before it was written under a substitute: the same bytes with another name, shape or type. */
+/* What a tensor was before it was written under a substitute: the same bytes with another name, shape or type; of an
+ * interleaved one, which depends on both, with another name. */
 static status restore_original(json_t *original, checkpoint_tensor *t) {
   const char *member;
   json_t *value;
@@ -187,6 +206,8 @@ static status restore_original(json_t *original, checkpoint_tensor *t) {
     if (!strcmp(member, "name") && word) {
       if (checkpoint_check_name(word)) return last_status();
       t->name = word;
+    } else if (t->packed) {
+      return fail(STATUS_FORMAT, "it is interleaved, and cannot have another %.40s", member);
     } else if (!strcmp(member, "shape")) {
       if (checkpoint_shape_parse(value, t)) return last_status();
     } else if (strcmp(member, "dtype") || !word || !checkpoint_dtype_parse(word, &t->dtype)) {
@@ -203,7 +224,7 @@ static status read_tensor(reader *r) {
   checkpoint_tensor t = {.name = r->text};
   if (read_shape(r, &t) || read_type(r, &t)) return last_status();
   if (!checkpoint_shape_bytes(t.dtype, t.n_dims, t.dim, &t.bytes)) return refuse_shape(&t);
-  if (read_offset(r, &t)) return last_status();
+  if (check_interleaved(r, &t) || read_offset(r, &t)) return last_status();
   json_t *original = json_object_get(r->originals, r->text);
   r->restored += original != NULL;
   if (original && restore_original(original, &t)) return fail_within("its entry in " GGUF_ORIGINALS);
@@ -231,7 +252,10 @@ static status place_data(reader *r) {
   const size_t all = start + padded(r, r->data_end);
   if (c->size > all)
     return fail(STATUS_FORMAT, "the tensors' data and padding end at byte %zu, but the file has %zu", all, c->size);
-  for (size_t i = 0; i < c->count; i++) c->tensors[i].data = c->data + start + c->tensors[i].source;
+  for (size_t i = 0; i < c->count; i++) {
+    checkpoint_tensor *t = &c->tensors[i];
+    *(t->packed ? &t->packed : &t->data) = c->data + start + t->source;
+  }
   return STATUS_OK;
 }
 

@@ -6,7 +6,11 @@
  * written as the nearest that does (a long name as GGUF_SUBSTITUTE and its number, a scalar as [1], further outer
  * dimensions multiplied into the fourth, U8 and BOOL as I8, U16 as I16, ...), and the metadata GGUF_ORIGINALS says what
  * it was: a JSON text {"name in the file": {"name": ..., "shape": [...], "dtype": "..."}, ...} with the members that
- * differ. */
+ * differ.
+ *
+ * Interleaved tensors (kernels/packed.h) are ours alone: their types are GGUF_INTERLEAVED and ggml's number, far from
+ * all that ggml gives out, so that no other program takes them for what they are not. Such a file's data are aligned to
+ * INTERLEAVED_ALIGNMENT, and general.alignment, which says so, is the writer's own. */
 #ifndef LINNET_WEIGHTS_GGUF_FORMAT_H
 #define LINNET_WEIGHTS_GGUF_FORMAT_H
 
@@ -25,6 +29,7 @@
 #define GGUF_ORIGINALS "linnet.tensors"
 #define GGUF_ORIGINALS_MAX (4 << 20) /* bytes of that text */
 #define GGUF_SUBSTITUTE "linnet.tensor."
+#define GGUF_INTERLEAVED UINT32_C(0x4c4e0000) /* "LN" before 16 bits of ggml's */
 
 /* ggml's number of a type; false if it has none, or a number of none that we read. */
 bool gguf_type_number(checkpoint_dtype dtype, uint32_t *number);

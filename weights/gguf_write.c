@@ -4,9 +4,16 @@
 #include <string.h>
 
 #include "weights/gguf_format.h"
+#include "weights/interleaved.h"
 #include "weights/writer_parts.h"
 
-/* The alignment that the metadata asks for. */
+static bool is_interleaved(const writer_content *content) {
+  for (size_t i = 0; i < content->count; i++)
+    if (content->tensors[i].interleaved) return true;
+  return false;
+}
+
+/* The alignment that the metadata asks for, or that interleaved tensors need. */
 static status find_alignment(const writer_content *content, size_t *alignment) {
   *alignment = GGUF_ALIGNMENT;
   for (size_t i = 0; i < content->entry_count; i++) {
@@ -19,12 +26,13 @@ static status find_alignment(const writer_content *content, size_t *alignment) {
                   GGUF_ALIGNMENT_MIN, GGUF_ALIGNMENT_MAX);
     *alignment = (size_t)value;
   }
+  if (is_interleaved(content)) *alignment = INTERLEAVED_ALIGNMENT;
   return STATUS_OK;
 }
 
 /* What gguf.c would refuse. */
 static status check_counts(const writer_content *content) {
-  enum { OWN_KEYS = 3 };
+  enum { OWN_KEYS = 4 };
   if (content->count > GGUF_TENSORS_MAX || content->entry_count + OWN_KEYS > GGUF_KEYS_MAX)
     return fail(STATUS_UNSUPPORTED, "%zu tensors and %zu metadata keys are more than the %d and %d that are read back",
                 content->count, content->entry_count, GGUF_TENSORS_MAX, GGUF_KEYS_MAX - OWN_KEYS);
@@ -105,7 +113,7 @@ static status put_tensor(const writer_tensor *t, size_t index, metadata_bytes *t
   metadata_put_text(table, s.name, strlen(s.name));
   metadata_put_number(table, (uint64_t)s.n_dims, 4);
   for (int i = s.n_dims - 1; i >= 0; i--) metadata_put_number(table, (uint64_t)s.dim[i], 8);
-  metadata_put_number(table, s.type, 4);
+  metadata_put_number(table, s.type + (t->interleaved ? GGUF_INTERLEAVED : 0), 4);
   metadata_put_number(table, t->begin, 8);
   return note_original(t, &s, originals);
 }
@@ -120,18 +128,28 @@ static void put_string(metadata_bytes *out, const char *key, const char *text) {
   metadata_put_text(out, text, strlen(text));
 }
 
-/* originals: a JSON text, or NULL if there are none */
+/* The alignment of interleaved files stands at one place, so that such a file made plain and interleaved again is the
+ * same. originals: a JSON text, or NULL if there are none. */
 static void put_all(const writer_content *content, const char *originals, const metadata_bytes *table,
                     writer_header *header) {
   metadata_bytes *out = &header->bytes;
+  const bool interleaved = is_interleaved(content);
+  size_t keys = 2 + (originals != NULL) + interleaved;
+  for (size_t i = 0; i < content->entry_count; i++)
+    keys += !(interleaved && !strcmp(content->entries[i].key, GGUF_ALIGNMENT_KEY));
   metadata_put(out, "GGUF", 4);
   metadata_put_number(out, GGUF_VERSION, 4);
   metadata_put_number(out, content->count, 8);
-  metadata_put_number(out, content->entry_count + (originals ? 3 : 2), 8);
+  metadata_put_number(out, keys, 8);
   for (size_t i = 0; i < content->entry_count; i++) {
     const writer_entry *e = &content->entries[i];
+    if (interleaved && !strcmp(e->key, GGUF_ALIGNMENT_KEY)) continue;
     put_key(out, e->key, e->value.type);
     metadata_put(out, e->value.bytes, e->value.size);
+  }
+  if (interleaved) {
+    put_key(out, GGUF_ALIGNMENT_KEY, METADATA_U32);
+    metadata_put_number(out, INTERLEAVED_ALIGNMENT, 4);
   }
   if (originals) put_string(out, GGUF_ORIGINALS, originals);
   put_string(out, WRITER_FORMAT, "1");

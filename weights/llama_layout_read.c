@@ -172,6 +172,8 @@ static status add_stored(context *x, const checkpoint_tensor *stored) {
   const llama_row *rows = stem ? x->layout->rows : llama_outer;
   const size_t n = stem ? x->layout->n_rows : llama_outer_count;
   bool found = false;
+  if (stored->packed)
+    return fail(STATUS_FORMAT, "tensor %s is interleaved, which a file in llama.cpp's layout cannot be", stored->name);
   for (size_t i = 0; i < n; i++) {
     char name[CHECKPOINT_NAME_MAX];
     if (strcmp(rows[i].llama, stem ? stem : stored->name)) continue;

@@ -1,10 +1,16 @@
 #include "weights/params.h"
 
+#include <assert.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
+#include "weights/packing.h"
 #include "weights/writer.h"
+
+enum { LINE = 64 }; /* bytes: each parameter starts on a cache line */
 
 /* --- declaration -------------------------------------------------------------------------------------------------- */
 
@@ -21,6 +27,13 @@ static char *full_name(const char *prefix, const char *name, int block) {
   return out;
 }
 
+/* The place of `size` units behind `*end`, which begins on a cache line of `line` units. */
+static bool take_place(size_t *end, size_t size, size_t line, size_t *place) {
+  size_t padded;
+  *place = *end;
+  return size_add(size, line - 1, &padded) && size_add(*end, padded / line * line, end);
+}
+
 static status declare_one(param_set *set, const char *prefix, const param_spec *row, int block, int n_blocks,
                           const int64_t *sizes, void *owner) {
   param *items = mem_room(set->item, set->n, &set->capacity, sizeof *items);
@@ -30,7 +43,6 @@ static status declare_one(param_set *set, const char *prefix, const param_spec *
              .layer = block < 0 ? 0 : block,
              .n_layers = n_blocks,
              .gain = row->gain,
-             .first = set->count,
              .slot = (tensor **)((char *)owner + row->field)};
   size_t count = 1;
   for (; p.n_dims < PARAM_DIMS && row->dim[p.n_dims]; p.n_dims++) {
@@ -38,9 +50,7 @@ static status declare_one(param_set *set, const char *prefix, const param_spec *
     p.dim[p.n_dims] = d > 0 ? d : sizes[-d];
     if (!size_mul(count, (size_t)p.dim[p.n_dims], &count)) return fail(STATUS_MEMORY, "a parameter is too large");
   }
-  enum { ALIGN = 16 }; /* floats: each parameter starts on a cache line */
-  size_t padded;
-  if (!size_add(count, ALIGN - 1, &padded) || !size_add(set->count, padded / ALIGN * ALIGN, &set->count))
+  if (!take_place(&set->count, count, LINE / sizeof(float), &p.first))
     return fail(STATUS_MEMORY, "the model is too large");
   if (!(p.name = full_name(prefix, row->name, block))) return STATUS_MEMORY;
   set->item[set->n++] = p;
@@ -60,23 +70,39 @@ status params_declare(param_set *set, const char *prefix, const param_spec *rows
   return STATUS_OK;
 }
 
+/* Large buffers lie on large pages, where there are such: small ones would be handed out one by one. */
+static void *bytes_new(size_t bytes) {
+  enum { LARGE = 1 << 21 };
+  const size_t line = bytes < LARGE ? LINE : LARGE;
+  size_t padded;
+  void *p = size_add(bytes, line - 1, &padded) ? aligned_alloc(line, padded / line * line + (bytes ? 0 : line)) : NULL;
+  if (!p) return fail_null(STATUS_MEMORY, "out of memory: the model needs %zu bytes", bytes);
+  if (line == LARGE) madvise(p, bytes, MADV_HUGEPAGE); /* a hint: that it fails is no harm */
+  return p;
+}
+
 static float *buffer_new(size_t count) {
   size_t bytes;
-  if (!size_mul(count ? count : 16, sizeof(float), &bytes)) return fail_null(STATUS_MEMORY, "the model is too large");
-  float *p = aligned_alloc(64, bytes);
-  if (!p) return fail_null(STATUS_MEMORY, "out of memory: the model needs %zu bytes", bytes);
-  memset(p, 0, bytes);
+  if (!size_mul(count, sizeof(float), &bytes)) return fail_null(STATUS_MEMORY, "the model is too large");
+  float *p = bytes_new(bytes);
+  if (p) memset(p, 0, bytes);
   return p;
+}
+
+static void *place_of(const param_set *set, const param *p) {
+  if (p->mapped) return (void *)(uintptr_t)p->mapped; /* read only: no operator writes to what is packed */
+  return dtype_is_packed(p->type) ? (void *)(set->packed + p->first) : set->values + p->first;
 }
 
 status params_allocate(param_set *set) {
   set->values = buffer_new(set->count);
+  set->packed = set->packed_bytes ? bytes_new(set->packed_bytes) : NULL;
   set->tensors = mem_zero(2 * set->n, sizeof *set->tensors); /* values, then gradients */
-  if (!set->values || !set->tensors) return STATUS_MEMORY;
+  if (!set->values || !set->tensors || (set->packed_bytes && !set->packed)) return STATUS_MEMORY;
   for (size_t i = 0; i < set->n; i++) {
     param *p = &set->item[i];
     tensor *t = &set->tensors[i];
-    *t = (tensor){.type = DTYPE_F32, .n_dims = p->n_dims, .data = set->values + p->first};
+    *t = (tensor){.type = p->type, .n_dims = p->n_dims, .data = place_of(set, p)};
     memcpy(t->dim, p->dim, sizeof p->dim);
     if (p->spec->layout == LAYOUT_PATCH) {
       t->n_dims = 2;
@@ -96,11 +122,14 @@ void params_free(param_set *set) {
   free(set->item);
   free(set->tensors);
   free(set->values);
+  free(set->packed);
   free(set->grads);
+  checkpoint_close(set->file);
   *set = (param_set){0};
 }
 
 status params_want_grads(param_set *set, bool want) {
+  assert(!set->packed && !set->file);
   if (want && !set->grads && !(set->grads = buffer_new(set->count))) return STATUS_MEMORY;
   if (!want) {
     free(set->grads);
@@ -186,6 +215,7 @@ static status wrong_shape(const param *p, const checkpoint *file, const checkpoi
 static status load_one(const param *p, const checkpoint *file, const checkpoint_tensor *t, float *memory) {
   status s = checkpoint_check_finite(file, t);
   if (s) return s;
+  if (p->spec->layout == LAYOUT_SAME) return checkpoint_read_f32(file, t, memory);
   float *values = mem_alloc((size_t)tensor_count(p->value), sizeof *values);
   if (!values) return STATUS_MEMORY;
   s = checkpoint_read_f32(file, t, values);
@@ -215,12 +245,100 @@ status params_load(param_set *set, const checkpoint *file, bool partial, size_t 
     param *p = &set->item[i];
     const checkpoint_tensor *t;
     status s = find_one(p, file, partial, &t);
-    if (!s && t) s = load_one(p, file, t, f32(p->value));
+    if (!s && t && !p->mapped)
+      s = dtype_is_packed(p->type) ? checkpoint_read_packed(file, t, p->value->data)
+                                   : load_one(p, file, t, f32(p->value));
     if (s) return s;
     loaded += t != NULL;
   }
   if (n_loaded) *n_loaded = loaded;
   return STATUS_OK;
+}
+
+/* --- for use ------------------------------------------------------------------------------------------------------ */
+
+/* Matrices and tables go through linear() and embedding() alone; few rows are not worth filling up to a panel. */
+static bool keeps_type(const param *p, const checkpoint_tensor *t) {
+  return (p->spec->class == PARAM_MATRIX || p->spec->class == PARAM_EMBEDDING) && p->spec->layout == LAYOUT_SAME &&
+         !(p->spec->flags & PARAM_CUT) && p->n_dims == 2 && p->dim[0] >= PACKED_ROWS && p->dim[1] > 0 &&
+         packed_type(t->dtype, &(dtype){0});
+}
+
+/* Gives every parameter its type and place. */
+static status keep_types(param_set *set, const checkpoint *file) {
+  checkpoint *share = checkpoint_is_interleaved(file) ? checkpoint_share(file) : NULL;
+  set->count = 0;
+  set->file = share;
+  for (size_t i = 0; i < set->n; i++) {
+    param *p = &set->item[i];
+    const checkpoint_tensor *t = checkpoint_find(file, p->name);
+    size_t count = 1;
+    for (int d = 0; d < p->n_dims; d++) count *= (size_t)p->dim[d]; /* did not overflow before */
+    bool ok = true;
+    if (t && keeps_type(p, t)) {
+      packed_type(t->dtype, &p->type);
+      p->mapped = share ? t->packed : NULL;
+    }
+    if (!dtype_is_packed(p->type))
+      ok = take_place(&set->count, count, LINE / sizeof(float), &p->first);
+    else if (!p->mapped)
+      ok = take_place(&set->packed_bytes, packed_bytes(p->type, (size_t)p->dim[0], (size_t)p->dim[1]), LINE, &p->first);
+    if (!ok) return fail(STATUS_MEMORY, "the model is too large");
+  }
+  return STATUS_OK;
+}
+
+status params_open(param_set *set, const checkpoint *file, params_purpose purpose) {
+  status s = params_check(set, file);
+  if (!s && purpose == PARAMS_FOR_USE) s = keep_types(set, file);
+  if (!s) s = params_allocate(set);
+  return s ? s : params_load(set, file, false, NULL);
+}
+
+void param_values(const tensor *value, size_t first, size_t n, float *out) {
+  if (dtype_is_packed(value->type))
+    packed_values(&(packed_matrix){value->type, (size_t)value->dim[0], (size_t)value->dim[1], value->data}, first, n,
+                  out);
+  else
+    memcpy(out, f32(value) + first, n * sizeof *out);
+}
+
+status params_check_result(const float *values, size_t n) {
+  size_t found = 0, at = 0; /* first without a way out, so that the compiler can vectorise it */
+  for (size_t i = 0; i < n; i++) found += !isfinite(values[i]);
+  if (!found) return STATUS_OK;
+  while (isfinite(values[at])) at++;
+  return fail(STATUS_FORMAT, "the model computes %s: its weights are damaged or out of range",
+              isnan(values[at]) ? "NaN" : "infinity");
+}
+
+/* Pieces of a parameter's values, those of a packed one taken out by all threads. */
+static void each_value(const tensor *value, size_t count, void (*take)(void *user, const float *values, size_t n),
+                       void *user) {
+  enum { PART = 1 << 10, PARTS = 1 << 4 };
+  float piece[PART * PARTS];
+  if (!dtype_is_packed(value->type)) {
+    take(user, f32(value), count);
+    return;
+  }
+  for (size_t at = 0, n; at < count; at += n) {
+    n = count - at < PART * PARTS ? count - at : PART * PARTS;
+#pragma omp parallel for schedule(static)
+    for (size_t part = 0; part < n; part += PART)
+      param_values(value, at + part, n - part < PART ? n - part : PART, piece + part);
+    take(user, piece, n);
+  }
+}
+
+void params_each_value(const param_set *set, void (*take)(void *user, const float *values, size_t n), void *user) {
+  enum { FLOATS = LINE / sizeof(float) };
+  static const float zeros[FLOATS];
+  for (size_t i = 0; i < set->n; i++) {
+    const tensor *value = set->item[i].value;
+    const size_t count = (size_t)tensor_count(value);
+    each_value(value, count, take, user);
+    if (count % FLOATS) take(user, zeros, FLOATS - count % FLOATS);
+  }
 }
 
 /* prefix + the parameter's name, owned by the caller. */
@@ -267,7 +385,10 @@ static status each_tensor(const param_set *set, const params_file *what, writer 
       char *name = buffer_name(buffer, p);
       if (!name) return STATUS_MEMORY;
       if (put) {
-        param_export(p, buffer->values + p->first, scratch);
+        if (dtype_is_packed(p->type))
+          param_values(p->value, 0, (size_t)tensor_count(p->value), scratch); /* in either layout the same */
+        else
+          param_export(p, buffer->values + p->first, scratch);
         s = writer_put_f32(w, name, scratch, (size_t)tensor_count(p->value));
       } else {
         s = writer_declare(w, name, b ? CHECKPOINT_F32 : what->type, p->n_dims, p->dim);

@@ -2,8 +2,12 @@
  *
  * A table row (param_spec) states once a parameter's official name, shape, file layout, class and initial values. That
  * one table serves loading, shape checks, initialisation, the optimizer's groups and saving. (Which tensors a block
- * type is for is told by names and shapes, for every system alike: convert.h.) All values of a set lie in one buffer,
- * all gradients in another of the same layout. */
+ * type is for is told by names and shapes, for every system alike: convert.h.)
+ *
+ * For training, all values of a set are f32 and lie in one buffer, all gradients in another of the same layout. For
+ * use, matrices and tables keep the type that their file has for them, if it is one that can be packed
+ * (kernels/packed.h), and of an interleaved file they stay where they lie in its mapping; the buffer then holds the
+ * rest. Of such a set no gradients are wanted, and values are read by param_values(). */
 #ifndef LINNET_WEIGHTS_PARAMS_H
 #define LINNET_WEIGHTS_PARAMS_H
 
@@ -47,6 +51,7 @@ enum {
   PARAM_FIRST_BLOCK = 1,  /* exists in block 0 only */
   PARAM_TRAINING = 2,     /* not part of a model for use: left out of exported files, not required when loading */
   PARAM_LATER_BLOCKS = 4, /* exists in every block but block 0 */
+  PARAM_CUT = 8,          /* a matrix that is used in parts, and so is f32 for use too */
   /* bits from 8 on are the declarer's own */
 };
 
@@ -70,7 +75,9 @@ typedef struct {
   int n_dims;
   int64_t dim[PARAM_DIMS]; /* file shape */
   tensor *value, **slot;   /* the tensor, and where its owner points to it */
-  size_t first;            /* offset in the set's buffers, in floats */
+  dtype type;              /* F32, or packed */
+  const void *mapped;      /* packed, in the mapping of the set's file; else NULL */
+  size_t first;            /* offset in the set's buffers, in floats; packed and not mapped: in `packed`, in bytes */
 } param;
 
 typedef struct {
@@ -79,6 +86,9 @@ typedef struct {
   tensor *tensors;
   float *values, *grads; /* 64-byte aligned, `count` floats each; grads NULL unless params_want_grads */
   size_t count;
+  uint8_t *packed; /* 64-byte aligned */
+  size_t packed_bytes;
+  checkpoint *file; /* the set's share of the one in whose mapping parameters lie; NULL if none does */
 } param_set;
 
 /* Adds the rows of a table whose name has no "%d" (block < 0) or has one (block >= 0), with `prefix` before each name.
@@ -88,7 +98,13 @@ status params_declare(param_set *set, const char *prefix, const param_spec *rows
                       int n_blocks, const int64_t *sizes, void *owner);
 /* Makes the tensors and stores them in their owners. Call once, after every declaration. */
 status params_allocate(param_set *set);
-void params_free(param_set *set);
+void params_free(param_set *set); /* and closes its share of the file */
+
+typedef enum { PARAMS_FOR_TRAINING, PARAMS_FOR_USE } params_purpose;
+/* Checks names and shapes, allocates and loads a whole model. Of parameters that stay in the file's mapping the values
+ * are not looked at: that they are finite shows when they are used. The checkpoint remains the caller's, to be closed
+ * at any time. */
+status params_open(param_set *set, const checkpoint *file, params_purpose purpose);
 
 /* Allocates (or frees) zeroed gradients and marks every parameter as wanting one. */
 status params_want_grads(param_set *set, bool want);
@@ -104,6 +120,13 @@ status params_load(param_set *set, const checkpoint *file, bool partial, size_t 
 /* Names and shapes alone, by the same rules as a load that is not partial, before params_allocate: so that a file with
  * absurd sizes is refused before memory is asked for. */
 status params_check(const param_set *set, const checkpoint *file);
+/* The values first .. first + n - 1 of a parameter as they lie in memory, whatever its type, exact. */
+void param_values(const tensor *value, size_t first, size_t n, float *out);
+/* Gives all values to `take`, in pieces: for both purposes the same, those of set->values after params_allocate(). */
+void params_each_value(const param_set *set, void (*take)(void *user, const float *values, size_t n), void *user);
+/* For whoever uses a model: STATUS_FORMAT if what it computed is not finite, since of weights that stay in a mapping
+ * nobody has looked whether they are. */
+status params_check_result(const float *values, size_t n);
 /* One parameter's values in file layout, into `out` (tensor_count floats). */
 void param_export(const param *p, const float *memory, float *out);
 void param_import(const param *p, const float *file, float *memory);

@@ -8,10 +8,10 @@
 
 #include "kernels/atomic_file.h"
 #include "kernels/half.h"
-#include "kernels/quant.h"
 #include "kernels/utf8.h"
 #include "weights/container.h"
 #include "weights/gguf_format.h"
+#include "weights/interleaved.h"
 #include "weights/safetensors_format.h"
 #include "weights/writer_parts.h"
 
@@ -34,6 +34,8 @@ struct writer {
   bool sealed; /* the header is written: no more declarations */
   size_t digits, alignment;
   size_t current, filled; /* the tensor being written, and how many of its bytes are there */
+  uint8_t *panel;         /* of an interleaved tensor: the rows that are there, and behind them what they become */
+  size_t panel_room;
 };
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
@@ -74,6 +76,7 @@ void writer_abandon(writer *w) {
   free(w->content.tensors);
   json_decref(w->keys);
   json_decref(w->names);
+  free(w->panel);
   free(w->path);
   free(w);
 }
@@ -142,23 +145,28 @@ status writer_string(writer *w, const char *key, const char *text) {
 
 status writer_copy_metadata(writer *w, const checkpoint *from) {
   status result = w->failed;
+  const bool aligned = checkpoint_is_interleaved(from);
   for (size_t i = 0; !result && i < checkpoint_metadata_count(from); i++) {
     const checkpoint_entry *e = checkpoint_metadata_at(from, i);
-    if (!writer_owns(e->key)) result = writer_metadata(w, e->key, &e->value);
+    const bool own = writer_owns(e->key) || (aligned && !strcmp(e->key, GGUF_ALIGNMENT_KEY));
+    if (!own) result = writer_metadata(w, e->key, &e->value);
   }
   return result;
 }
 
 /* --- tensors ------------------------------------------------------------------------------------------------------ */
 
-static status add_tensor(writer *w, const char *name, checkpoint_dtype dtype, int n_dims, const int64_t *dim) {
+static status add_tensor(writer *w, const char *name, checkpoint_dtype dtype, bool interleaved, int n_dims,
+                         const int64_t *dim) {
   writer_content *content = &w->content;
-  writer_tensor t = {.dtype = dtype, .n_dims = n_dims};
+  writer_tensor t = {.dtype = dtype, .interleaved = interleaved, .n_dims = n_dims};
   if (checkpoint_check_name(name)) return last_status();
   if (w->sealed) return fail(STATUS_ARGUMENT, "tensor %s is declared after data", name);
   if (json_object_get(w->names, name)) return fail(STATUS_ARGUMENT, "tensor %s is declared twice", name);
   if (!checkpoint_shape_bytes(dtype, n_dims, dim, &t.bytes))
     return fail(STATUS_ARGUMENT, "tensor %s (%s) has an impossible shape", name, checkpoint_dtype_name(dtype));
+  if (interleaved && (strcmp(w->container->name, "gguf") || !interleaved_fits(dtype, n_dims, dim)))
+    return fail(STATUS_ARGUMENT, "tensor %s (%s) cannot be interleaved", name, checkpoint_dtype_name(dtype));
   if (json_object_set_new(w->names, name, json_null())) return fail(STATUS_MEMORY, "out of memory for tensor %s", name);
   writer_tensor *tensors = mem_room(content->tensors, content->count, &content->capacity, sizeof *tensors);
   if (!tensors) return last_status();
@@ -171,7 +179,12 @@ static status add_tensor(writer *w, const char *name, checkpoint_dtype dtype, in
 
 status writer_declare(writer *w, const char *name, checkpoint_dtype dtype, int n_dims, const int64_t *dim) {
   if (w->failed) return w->failed;
-  return add_tensor(w, name, dtype, n_dims, dim) ? failed(w) : STATUS_OK;
+  return add_tensor(w, name, dtype, false, n_dims, dim) ? failed(w) : STATUS_OK;
+}
+
+status writer_declare_interleaved(writer *w, const char *name, checkpoint_dtype dtype, int n_dims, const int64_t *dim) {
+  if (w->failed) return w->failed;
+  return add_tensor(w, name, dtype, true, n_dims, dim) ? failed(w) : STATUS_OK;
 }
 
 static size_t padding(size_t bytes, size_t alignment) { return (alignment - bytes % alignment) % alignment; }
@@ -247,14 +260,37 @@ static const writer_tensor *expect(writer *w, const char *name, size_t bytes) {
   return t;
 }
 
-static status put(writer *w, const void *data, size_t bytes) {
+/* Collects the rows of a panel and puts it when they are all there. */
+static status put_rows(writer *w, const writer_tensor *t, const uint8_t *data, size_t bytes) {
+  const size_t panel = interleaved_panel_bytes(t->dtype, t->dim);
+  if (w->panel_room < panel) {
+    uint8_t *grown = mem_grow(w->panel, 2 * panel, 1);
+    if (!grown) return last_status();
+    w->panel = grown;
+    w->panel_room = panel;
+  }
+  for (size_t n; bytes; data += n, bytes -= n) {
+    const size_t there = w->filled % panel;
+    n = bytes < panel - there ? bytes : panel - there;
+    memcpy(w->panel + there, data, n);
+    w->filled += n;
+    if (w->filled % panel) continue;
+    interleaved_panel(t->dtype, t->dim, w->panel, w->panel + panel);
+    if (emit(w, w->panel + panel, panel)) return last_status();
+  }
+  return STATUS_OK;
+}
+
+static status put(writer *w, const writer_tensor *t, const void *data, size_t bytes) {
+  if (t->interleaved) return put_rows(w, t, data, bytes);
   w->filled += bytes;
   return emit(w, data, bytes);
 }
 
 status writer_put(writer *w, const char *name, const void *data, size_t bytes) {
   if (w->failed || bytes == 0) return w->failed;
-  return !expect(w, name, bytes) || put(w, data, bytes) ? failed(w) : STATUS_OK;
+  const writer_tensor *t = expect(w, name, bytes);
+  return !t || put(w, t, data, bytes) ? failed(w) : STATUS_OK;
 }
 
 /* --- values ------------------------------------------------------------------------------------------------------- */
@@ -298,7 +334,7 @@ static status put_narrowed(writer *w, const writer_tensor *t, const float *value
     part = n - done < PART ? n - done : PART;
     if (check_range(t, values + done, part)) return last_status();
     narrow(t->dtype, values + done, part, (uint8_t *)out);
-    if (put(w, out, part / checkpoint_dtype_block(t->dtype) * checkpoint_dtype_size(t->dtype))) return last_status();
+    if (put(w, t, out, part / checkpoint_dtype_block(t->dtype) * checkpoint_dtype_size(t->dtype))) return last_status();
   }
   return STATUS_OK;
 }
@@ -316,7 +352,7 @@ static status put_values(writer *w, const char *name, const float *values, size_
                 checkpoint_dtype_name(t->dtype), block, n);
   if (!size_mul(n / block, checkpoint_dtype_size(t->dtype), &bytes)) bytes = SIZE_MAX;
   if (!expect(w, name, bytes)) return last_status();
-  return t->dtype == CHECKPOINT_F32 ? put(w, values, bytes) : put_narrowed(w, t, values, n);
+  return t->dtype == CHECKPOINT_F32 ? put(w, t, values, bytes) : put_narrowed(w, t, values, n);
 }
 
 status writer_put_f32(writer *w, const char *name, const float *values, size_t n) {

@@ -17,6 +17,10 @@
  * gives the original back. Safetensors holds no block types (STATUS_UNSUPPORTED); metadata that is no text is written
  * as JSON, with its type noted so that it returns as it was.
  *
+ * A matrix for a GGUF file may be declared interleaved (interleaved.h): it is given as any other and stored so that it
+ * need not be touched when a model is opened, but only this library can read it. The data of such a file are aligned to
+ * 64 bytes whatever the metadata asks for.
+ *
  * Every file carries two metadata of the writer's own. "linnet.checksum" is XXH3-128 of all its bytes, in 32
  * hexadecimal digits which count as '0' themselves; checkpoint_verify() tests it. "linnet.format" is "1": who reads it
  * may expect the conventions above, and the checksum; so no single bit can be changed unnoticed, not even one of the
@@ -41,11 +45,14 @@ status writer_metadata(writer *w, const char *key, const metadata_value *value);
 status writer_string(writer *w, const char *key, const char *text);
 /* Keys that only the writer writes (WRITER_CHECKSUM, ...). */
 bool writer_owns(const char *key);
-/* All of a file's metadata but those. */
+/* All of a file's metadata but those, and but the alignment of an interleaved file. */
 status writer_copy_metadata(writer *w, const checkpoint *from);
 /* Before any data. Names keep the order of the calls and must differ. A block type needs rows (last dimension) of whole
  * blocks. */
 status writer_declare(writer *w, const char *name, checkpoint_dtype dtype, int n_dims, const int64_t *dim);
+/* The same for a matrix that is to be stored interleaved. STATUS_ARGUMENT unless interleaved_fits() and it is a GGUF
+ * file. */
+status writer_declare_interleaved(writer *w, const char *name, checkpoint_dtype dtype, int n_dims, const int64_t *dim);
 /* The next bytes of a tensor. Tensors come in the order of their declaration, each complete before the next; the name
  * is there so that a mistake is found. Empty tensors are skipped by themselves. */
 status writer_put(writer *w, const char *name, const void *data, size_t bytes);

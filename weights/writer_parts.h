@@ -14,6 +14,7 @@ typedef struct {
 typedef struct {
   char *name;
   checkpoint_dtype dtype;
+  bool interleaved;
   int n_dims;
   int64_t dim[CHECKPOINT_DIMS];
   size_t bytes, begin; /* the second counts from the beginning of the data; set by writer_place() */

@@ -1,9 +1,10 @@
 /* The table of hot CPU kernels. Every kernel is a plain function on pointers and sizes with no knowledge of tensors.
  *
- * Each family's source is portable C, compiled once for every instruction set (generic, AVX2+FMA, AVX-512) and chosen
- * once at run time from cpuid and xgetbv; LINNET_CPU=generic|avx2|avx512 forces one that the machine has. Everything is
- * f32. Kernels share their work among OpenMP threads themselves; results do not depend on the thread count beyond
- * rounding (reductions over rows are summed per fixed-size block of rows, then over blocks in order).
+ * Each family's source is portable C, compiled once for every instruction set (dispatch.c lists them) and chosen once
+ * at run time from what processor and operating system say that they have; LINNET_CPU=NAME forces one of those. Values
+ * are f32; weights may have other types. Kernels share their work among OpenMP threads themselves; results do not
+ * depend on the thread count beyond rounding (reductions over rows are summed per fixed-size block of rows, then over
+ * blocks in order).
  *
  * Conventions: M rows, C channels last. `acc` flags: false = write, true = add to what is there. Gradients of
  * parameters (gw, gb, gmu, gu ...) are always added. An output pointer that is NULL is not computed. Buffers never
@@ -15,6 +16,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "kernels/packed.h"
 
 /* Activations, spec operators 1.2. */
 typedef enum {
@@ -120,8 +123,26 @@ typedef struct {
 } filter_queries;
 enum { FILTER_STRIP = 16, FILTER_PANEL = 4 }; /* queries in a strip, the most strips at once */
 
+/* The most rows at once in a product with packed weights, and in product_few. */
+enum { PRODUCT_ROWS_MAX = 512, PRODUCT_FEW = 4 };
+
+/* Arithmetic whose speed can be measured: sums of products of these numbers (integers: in 32 bits). */
+typedef enum { PEAK_F32, PEAK_I16, PEAK_I8, PEAK_KINDS } peak_kind;
+
 typedef struct {
-  const char *name; /* "generic", "avx2", "avx512" */
+  const char *name; /* "generic", "avx2", ... */
+  const char *base; /* of a table that only adds some kernels to another's: that one's name; else NULL */
+
+  /* --- products with weights as files hold them (product_quant.c, product_half.c, product_few.c) ------------------ */
+  /* y [M,N] = x [M,K] w^T with w [N,K] packed, of a block type (product_quant) or of 16 bits (product_half), M <=
+   * PRODUCT_ROWS_MAX. `room` is work space of packed_room() bytes, aligned to 64. Each output is computed by one
+   * thread in an order that does not depend on the number of threads. */
+  void (*product_quant)(const packed_matrix *w, size_t M, const float *x, void *room, float *y);
+  void (*product_half)(const packed_matrix *w, size_t M, const float *x, void *room, float *y);
+  /* y [M,N] = x [M,K] w for few rows (M <= PRODUCT_FEW), where BLAS is slow: w [N,K] as files hold it, or [K,N] if
+   * `right`. ldx, ldw and ldy: floats from row to row. */
+  void (*product_few)(bool right, size_t M, size_t N, size_t K, const float *x, size_t ldx, const float *w, size_t ldw,
+                      float *y, size_t ldy);
 
   /* --- elementwise (elementwise.c) ------------------------------------------------------------------------------- */
   void (*act_forward)(act_kind kind, size_t n, const float *x, float *y);
@@ -156,6 +177,9 @@ typedef struct {
    */
   void (*mix_forward)(size_t K, size_t M, size_t C, const float *x, const float *s, const float *mu,
                       const float *token_mu, float *y);
+  /* The same with token_mu[k] = h[k] w2[k], which exists a few rows at a time: h [M,K*R], w2 [K,R,C], mu [K,C]. */
+  void (*mix_low_rank)(size_t K, size_t M, size_t C, size_t R, const float *x, const float *s, const float *mu,
+                       const float *h, const float *w2, float *y);
   /* gy: [K,M,C]. gmu [K,C] is added to, gtoken_mu [K,M,C] written. */
   void (*mix_backward)(size_t K, size_t M, size_t C, const float *x, const float *s, const float *mu,
                        const float *token_mu, const float *gy, float *gx, bool acc_x, float *gs, bool acc_s, float *gmu,
@@ -229,12 +253,23 @@ typedef struct {
   void (*adamw)(size_t n, float lr, float b1, float b2, float eps, float decay, float c1, float c2, float grad_scale,
                 const float *g, float *m, float *v, float *p);
   double (*sum_squares)(size_t n, const float *x); /* in double, fixed blocks: independent of the thread count */
+
+  /* --- what the machine can do at most, for benchmarks, on the calling thread (limits.c) ---------------------------
+   */
+  /* Works `rounds` times on all it can hold in registers and returns how many multiplications and additions that were;
+   * 0 if the instruction set has nothing for such numbers. */
+  double (*peak)(peak_kind kind, size_t rounds);
+  /* The sum of n bytes' 64-bit words, n being a multiple of 64: reading them is the purpose. ahead: so many bytes
+   * before they are needed they are asked for; 0 = not. */
+  uint64_t (*read_sum)(size_t n, const void *from, size_t ahead);
 } cpu_kernels;
 
 /* The table chosen for this machine (see above); never NULL. Thread safe. */
 const cpu_kernels *cpu(void);
 /* The table of one instruction set, or NULL if this machine (or build) lacks it: for tests. */
 const cpu_kernels *cpu_variant(const char *name);
+/* The tables that this machine has, from the plainest on: NULL beyond the last. */
+const cpu_kernels *cpu_variant_at(int i);
 /* "avx512 (of generic, avx2, avx512)": what was chosen among what the machine has. Also notes an unknown LINNET_CPU. */
 const char *cpu_report(void);
 /* True if the processor and the operating system have AVX-512 F, BW, DQ and VL (for choosing OpenBLAS's core type). */

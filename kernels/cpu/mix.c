@@ -1,4 +1,5 @@
 /* Token shift and the mixes of a token with its shifted self; spec operators 3, language-models 3.3 and 3.4. */
+#include "kernels/cpu/lanes.h"
 #include "kernels/cpu/row_sums.h"
 
 #include <string.h>
@@ -63,6 +64,94 @@ static void mix_forward(size_t K, size_t M, size_t C, const float *x, const floa
     }
   }
 }
+
+/* --- amounts of low rank ------------------------------------------------------------------------------------------ */
+
+typedef struct {
+  size_t K, M, C, R;
+  const float *x, *s, *mu, *h, *w2;
+  float *y;
+} low_rank_mix;
+
+enum {
+  TILE_ROWS = 4, /* rows and registers of lanes whose amounts stay in registers */
+  TILE_WIDTH = 4,
+  TILE = TILE_WIDTH * VEC, /* channels */
+  BLOCK_ROWS = 64,         /* of a task */
+  MOST_RANK = 64,          /* of a tile of factors that lies on the stack */
+};
+
+/* Mix k of rows m.. and channels c0..: `factor` is their part of w2[k], `stride` floats from
+ * row to row. */
+static inline __attribute__((always_inline)) void mix_tile(const low_rank_mix *p, size_t rows, size_t k, size_t m,
+                                                           size_t c0, const float *factor, size_t stride) {
+  vec f[TILE_ROWS][TILE_WIDTH];
+  const float *mu = p->mu + k * p->C + c0, *h = p->h + m * p->K * p->R + k * p->R;
+  for (size_t i = 0; i < rows; i++) {
+    for (size_t l = 0; l < TILE_WIDTH; l++) f[i][l] = load(mu + l * VEC);
+  }
+  for (size_t r = 0; r < p->R; r++) {
+    for (size_t i = 0; i < rows; i++) {
+      for (size_t l = 0; l < TILE_WIDTH; l++) f[i][l] += h[i * p->K * p->R + r] * load(factor + r * stride + l * VEC);
+    }
+  }
+  for (size_t i = 0; i < rows; i++) {
+    const size_t at = (m + i) * p->C + c0;
+    for (size_t l = 0; l < TILE_WIDTH; l++) {
+      const vec x = load(p->x + at + l * VEC), s = load(p->s + at + l * VEC);
+      store(x + (s - x) * f[i][l], p->y + k * p->M * p->C + at + l * VEC);
+    }
+  }
+}
+
+/* One channel of one row: what whole tiles leave over. */
+static void mix_channel(const low_rank_mix *p, size_t k, size_t m, size_t c) {
+  const float *h = p->h + m * p->K * p->R + k * p->R, *w2 = p->w2 + k * p->R * p->C + c;
+  const float x = p->x[m * p->C + c], s = p->s[m * p->C + c];
+  float f = p->mu[k * p->C + c];
+  for (size_t r = 0; r < p->R; r++) f += h[r] * w2[r * p->C];
+  p->y[(k * p->M + m) * p->C + c] = x + (s - x) * f;
+}
+
+/* Rows first..end-1 of a tile of channels. */
+static void mix_channels(const low_rank_mix *p, size_t first, size_t end, size_t c0) {
+  for (size_t k = 0; k < p->K; k++) {
+    const float *w2 = p->w2 + k * p->R * p->C + c0;
+    size_t m = first;
+    if (end - first >= TILE_ROWS) {
+      _Alignas(64) float factor[MOST_RANK * TILE]; /* in one piece: rows of w2 lie far apart */
+      for (size_t r = 0; r < p->R; r++) memcpy(factor + r * TILE, w2 + r * p->C, TILE * sizeof *factor);
+      for (; m + TILE_ROWS <= end; m += TILE_ROWS) mix_tile(p, TILE_ROWS, k, m, c0, factor, TILE);
+    }
+    for (; m < end; m++) mix_tile(p, 1, k, m, c0, w2, p->C);
+  }
+}
+
+/* The same of the channels that are left over. */
+static void mix_rest(const low_rank_mix *p, size_t first, size_t end, size_t c0) {
+  for (size_t k = 0; k < p->K; k++) {
+    for (size_t m = first; m < end; m++) {
+      for (size_t c = c0; c < p->C; c++) mix_channel(p, k, m, c);
+    }
+  }
+}
+
+static void mix_low_rank(size_t K, size_t M, size_t C, size_t R, const float *x, const float *s, const float *mu,
+                         const float *h, const float *w2, float *y) {
+  const low_rank_mix p = {K, M, C, R, x, s, mu, h, w2, y};
+  const size_t tiles = R <= MOST_RANK ? C / TILE : 0, parts = tiles + 1, blocks = (M + BLOCK_ROWS - 1) / BLOCK_ROWS;
+#pragma omp parallel for schedule(static) if (K * M * C * R >= 8 * CPU_PARALLEL_MIN)
+  for (size_t task = 0; task < blocks * parts; task++) {
+    const size_t first = task / parts * BLOCK_ROWS, end = smaller(first + BLOCK_ROWS, M), tile = task % parts;
+    if (tile < tiles) {
+      mix_channels(&p, first, end, tile * TILE);
+    } else {
+      mix_rest(&p, first, end, tiles * TILE);
+    }
+  }
+}
+
+/* --- backward ----------------------------------------------------------------------------------------------------- */
 
 typedef struct {
   size_t K, plane, C; /* plane: floats between mixes, M*C */
@@ -136,5 +225,6 @@ void CPU_FAMILY(mix)(cpu_kernels *table);
 void CPU_FAMILY(mix)(cpu_kernels *table) {
   table->shift_rows = shift_rows;
   table->mix_forward = mix_forward;
+  table->mix_low_rank = mix_low_rank;
   table->mix_backward = mix_backward;
 }

@@ -4,6 +4,7 @@
 #define LINNET_KERNELS_CPU_RECURRENCE_H
 
 #include "kernels/base.h"
+#include "kernels/cpu/lanes.h"
 #include "kernels/cpu/variant.h"
 
 #include <omp.h>

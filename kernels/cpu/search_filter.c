@@ -206,6 +206,45 @@ ALWAYS_INLINE void filter_tile(size_t R, const filter_rows *rows, size_t i, cons
                alive_in_half(rows, i + r, q, strip * FILTER_STRIP + 8, dot[2 * r + 1]) << 8;
 }
 
+#elif defined(CPU_NEON)
+enum { TILE_ROWS = 4 };
+
+static inline uint64_t alive_in_strip(const filter_rows *rows, size_t r, const filter_queries *q, size_t at,
+                                      const int32x4_t dot[4]) {
+  const uint32x4_t bit = {1, 2, 4, 8};
+  uint32x4_t alive = vdupq_n_u32(0);
+  for (int i = 0; i < 4; i++, at += 4) {
+    float32x4_t bound = vmulq_n_f32(vcvtq_f32_s32(dot[i]), rows->factor[r]);
+    bound = vfmaq_n_f32(bound, vld1q_f32(q->slack + at), rows->norm[r]);
+    bound = vfmaq_n_f32(bound, vld1q_f32(q->size + at), rows->error[r]);
+    alive |= vbicq_u32(bit, vcleq_f32(bound, vld1q_f32(q->limit + at))) << (uint32_t)(4 * i);
+  }
+  return vaddvq_u32(alive);
+}
+
+/* R rows from row i on and one strip. */
+ALWAYS_INLINE void filter_tile(size_t R, const filter_rows *rows, size_t i, const filter_queries *q, size_t strip,
+                               uint64_t *alive) {
+  const uint8_t *y = q->values + strip * q->fours * 64;
+  const int8_t *x = rows->values + i * rows->stride;
+  int32x4_t dot[TILE_ROWS][4];
+  for (size_t r = 0; r < R; r++)
+    for (size_t k = 0; k < 4; k++) dot[r][k] = vdupq_n_s32(0);
+  for (size_t c = 0; c < q->fours; c++, y += 64, x += 4) {
+    int8x16_t queries[4];
+    for (size_t k = 0; k < 4; k++) queries[k] = vreinterpretq_s8_u8(vld1q_u8(y + 16 * k) ^ vdupq_n_u8(0x80));
+#pragma GCC unroll 4
+    for (size_t r = 0; r < R; r++) {
+      int32_t four;
+      memcpy(&four, x + r * rows->stride, sizeof four);
+      const int8x16_t row = vreinterpretq_s8_s32(vdupq_n_s32(four));
+#pragma GCC unroll 4
+      for (size_t k = 0; k < 4; k++) dot[r][k] = add_byte_products(dot[r][k], queries[k], row);
+    }
+  }
+  for (size_t r = 0; r < R; r++) alive[r] = alive_in_strip(rows, i + r, q, strip * FILTER_STRIP, dot[r]);
+}
+
 #else
 enum { TILE_ROWS = 1 };
 

@@ -3,6 +3,7 @@
 #ifndef LINNET_KERNELS_CPU_SEARCH_LANES_H
 #define LINNET_KERNELS_CPU_SEARCH_LANES_H
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "kernels/half.h"
@@ -54,6 +55,52 @@ static inline lanes lanes_add_product(lanes s, lanes x, lanes y) {
                  _mm256_add_ps(s.high, _mm256_mul_ps(x.high, y.high))};
 }
 static inline float lanes_sum(lanes s) { return sum_8(_mm256_add_ps(s.low, s.high)); }
+
+#elif defined(CPU_NEON)
+#include <arm_neon.h>
+
+typedef struct {
+  float32x4_t at[4];
+} lanes;
+
+static inline lanes lanes_zero(void) {
+  const float32x4_t zero = vdupq_n_f32(0);
+  return (lanes){{zero, zero, zero, zero}};
+}
+/* From any address. */
+static inline uint8x16_t load_bytes(const void *from, int i) { return vld1q_u8((const uint8_t *)from + 16 * i); }
+static inline lanes lanes_load(const void *from) {
+  return (lanes){{vreinterpretq_f32_u8(load_bytes(from, 0)), vreinterpretq_f32_u8(load_bytes(from, 1)),
+                  vreinterpretq_f32_u8(load_bytes(from, 2)), vreinterpretq_f32_u8(load_bytes(from, 3))}};
+}
+static inline lanes lanes_half(const void *from) {
+  const float16x8_t a = vreinterpretq_f16_u8(load_bytes(from, 0)), b = vreinterpretq_f16_u8(load_bytes(from, 1));
+  return (lanes){
+      {vcvt_f32_f16(vget_low_f16(a)), vcvt_high_f32_f16(a), vcvt_f32_f16(vget_low_f16(b)), vcvt_high_f32_f16(b)}};
+}
+static inline void lanes_store(float *to, lanes x) {
+  vst1q_f32(to, x.at[0]);
+  vst1q_f32(to + 4, x.at[1]);
+  vst1q_f32(to + 8, x.at[2]);
+  vst1q_f32(to + 12, x.at[3]);
+}
+static inline lanes lanes_add_product(lanes s, lanes x, lanes y) {
+  return (lanes){{vaddq_f32(s.at[0], vmulq_f32(x.at[0], y.at[0])), vaddq_f32(s.at[1], vmulq_f32(x.at[1], y.at[1])),
+                  vaddq_f32(s.at[2], vmulq_f32(x.at[2], y.at[2])), vaddq_f32(s.at[3], vmulq_f32(x.at[3], y.at[3]))}};
+}
+static inline float lanes_sum(lanes s) {
+  const float32x4_t four = vaddq_f32(vaddq_f32(s.at[0], s.at[2]), vaddq_f32(s.at[1], s.at[3]));
+  return vpadds_f32(vadd_f32(vget_low_f32(four), vget_high_f32(four)));
+}
+/* sum += the products of signed bytes, of every four; two products are to be below 2^15. */
+static inline int32x4_t add_byte_products(int32x4_t sum, int8x16_t x, int8x16_t y) {
+#if defined(__ARM_FEATURE_DOTPROD)
+  return vdotq_s32(sum, x, y);
+#else
+  const int16x8_t low = vmull_s8(vget_low_s8(x), vget_low_s8(y)), high = vmull_high_s8(x, y);
+  return vpadalq_s16(sum, vpaddq_s16(low, high));
+#endif
+}
 
 #else
 typedef struct {

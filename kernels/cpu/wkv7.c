@@ -23,19 +23,6 @@ enum {
   ROW_TILE = 4, /* rows of a matrix taken together */
 };
 
-/* A register of lanes, for sums that are to stay in registers from token to token. */
-#if defined(__AVX512F__)
-enum { VEC = 16 };
-#elif defined(__AVX__)
-enum { VEC = 8 };
-#else
-enum { VEC = 4 };
-#endif
-typedef float vec __attribute__((vector_size(VEC * sizeof(float)), may_alias));
-
-static inline vec load(const float *at) { return *(const vec *)at; }
-static inline void store(vec x, float *at) { *(vec *)at = x; }
-
 /* --- a step ------------------------------------------------------------------------------------------------------- */
 
 /* Vectors of the update and of both read-outs, see above; `out` is NULL if the second is not wanted. Those by value are

@@ -65,6 +65,25 @@ says out "blocks.1.att.time_maa_w1	BF16"
 run 0 quantize -q --json "$LINNET_MODEL" "$work/small.gguf" Q5_1
 equal "tensors" "$("$json_check" tensors <"$work/out")" "$("$linnet" inspect "$LINNET_MODEL" --json | "$json_check" types.F32)"
 
+# interleaved or not, the same tensors; and a model says the same, whether its weights are mapped or not
+run 0 convert -q --type bf16 "$LINNET_MODEL" "$work/own.gguf"
+says out "interleaved"
+run 0 convert -q --type bf16 --plain "$LINNET_MODEL" "$work/plain.gguf"
+equal "interleaved" "$(grep -c interleaved "$work/out")" 0
+run 0 convert -q --plain "$work/own.gguf" "$work/plain-again.gguf"
+same "$work/plain.gguf" "$work/plain-again.gguf"
+run 0 convert -q "$work/plain.gguf" "$work/own-again.gguf"
+same "$work/own.gguf" "$work/own-again.gguf"
+run 0 inspect --tensors --verify "$work/own.gguf"
+says out "the checksums are right"
+says out "for use where they lie"
+run 0 inspect --json "$work/plain.gguf"
+equal "interleaved tensors" "$("$json_check" interleaved <"$work/out")" 0
+run 0 caption -m "$work/own.gguf" "$picture"
+said=$(cat "$work/out")
+run 0 caption -m "$work/plain.gguf" "$picture"
+equal "the caption of plain.gguf" "$(cat "$work/out")" "$said"
+
 # flip FILE PLACE: one bit of a byte
 flip() {
   local byte

@@ -5,10 +5,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "weights/checkpoint.h"
+#include "weights/interleaved.h"
 
 static void require(bool condition) {
   if (!condition) abort();
+}
+
+/* The rows of an interleaved tensor, packed again, are what lies in the file. */
+static void check_panels(const checkpoint_tensor *t, const uint8_t *rows) {
+  const size_t panel = interleaved_panel_bytes(t->dtype, t->dim);
+  uint8_t *again = malloc(panel);
+  require(again && t->bytes % panel == 0 && !t->data);
+  for (size_t at = 0; at < t->bytes; at += panel) {
+    interleaved_panel(t->dtype, t->dim, rows + at, again);
+    require(!memcmp(again, (const uint8_t *)t->packed + at, panel));
+  }
+  free(again);
 }
 
 /* A tensor's bytes, in one piece and in two; false if they cannot be read. */
@@ -20,6 +32,7 @@ static bool use_bytes(const checkpoint *c, const checkpoint_tensor *t) {
   if (good && !checkpoint_read(c, t, first, t->bytes - first, parts + first) && !checkpoint_read(c, t, 0, first, parts))
     require(!memcmp(whole, parts, t->bytes));
   if (good && t->data) require(!memcmp(whole, t->data, t->bytes));
+  if (good && t->packed) check_panels(t, whole);
   free(whole);
   free(parts);
   return good;

@@ -35,7 +35,7 @@ static void check_places(const checkpoint *c, const uint8_t *data, size_t size) 
   require(!said || metadata_integer(&said->value, &alignment));
   for (size_t i = 0; i < checkpoint_count(c); i++) {
     const checkpoint_tensor *t = checkpoint_at(c, i);
-    const uint8_t *begin = t->data;
+    const uint8_t *begin = t->packed ? t->packed : t->data;
     require(begin >= data && (begin - data) % alignment == 0);
     require(!end || (begin >= end && begin - end < alignment));
     end = begin + t->bytes;

@@ -6,7 +6,7 @@ bool golden_clip_open(golden_case *k, clip_pair *m, clip_gelu gelu) {
   checkpoint *file = golden_model(k, NULL);
   *m = (clip_pair){.config = {0}};
   if (!file) return false; /* noted */
-  const bool ok = !clip_load(m, file, gelu);
+  const bool ok = !clip_load(m, file, gelu, PARAMS_FOR_TRAINING);
   if (!ok) golden_error(k);
   checkpoint_close(file);
   return ok;

@@ -104,9 +104,10 @@ void check_l2(const char *what, const float *got, const double *want, size_t n, 
 }
 
 void for_each_variant(void (*test)(const cpu_kernels *k)) {
-  const char *names[] = {"generic", "avx2", "avx512"};
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    const cpu_kernels *k = cpu_variant(names[i]);
-    if (k) test(k);
-  }
+  for (int i = 0; cpu_variant_at(i); i++)
+    if (!cpu_variant_at(i)->base) test(cpu_variant_at(i));
+}
+
+void for_each_table(void (*test)(const cpu_kernels *k)) {
+  for (int i = 0; cpu_variant_at(i); i++) test(cpu_variant_at(i));
 }

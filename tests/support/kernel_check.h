@@ -24,7 +24,9 @@ void check_close(const char *what, const float *got, const double *want, size_t 
  * the size of the terms whose sum an element is, for elements that may cancel; 0 = purely relative. */
 void check_l2(const char *what, const float *got, const double *want, size_t n, double tolerance, double floor);
 
-/* Runs the test with every table of kernels that this machine has. */
+/* Runs the test with every table of kernels that this machine has: the full ones, or also those that start as another
+ * and add some kernels, which only the tests of those families need. */
 void for_each_variant(void (*test)(const cpu_kernels *k));
+void for_each_table(void (*test)(const cpu_kernels *k));
 
 #endif

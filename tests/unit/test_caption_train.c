@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/support/kernel_check.h"
 #include "tests/support/scratch.h"
 #include "tests/support/tiny_captioner.h"
 #include "tests/support/tiny_pack.h"
@@ -284,11 +285,14 @@ static void test_init(void **state) {
   assert_int_equal(got->params.n, m.params.n);
   for (size_t i = 0; i < m.params.n; i++) {
     const param *p = &m.params.item[i], *q = &got->params.item[i];
-    for (int64_t k = 0; k < tensor_count(p->value); k++) {
-      double x = f32(p->value)[k], y = f32(q->value)[k];
-      if (!(fabs(x - y) <= 1e-6 + 1e-3 * fabs(x)))
-        fail_msg("%s[%lld] is %g instead of %g", p->name, (long long)k, y, x);
+    const size_t n = (size_t)tensor_count(p->value);
+    float *values = guarded_fill(n, 0);
+    param_values(q->value, 0, n, values);
+    for (size_t k = 0; k < n; k++) {
+      double x = f32(p->value)[k], y = values[k];
+      if (!(fabs(x - y) <= 1e-6 + 1e-3 * fabs(x))) fail_msg("%s[%zu] is %g instead of %g", p->name, k, y, x);
     }
+    guarded_free(values);
   }
   visualrwkv_close(got);
   visualrwkv_free(&m);

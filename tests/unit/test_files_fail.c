@@ -165,16 +165,20 @@ typedef struct {
   tensor *emb, *patch, *up;
 } model;
 static const param_spec rows[] = {
-    {"emb.weight", offsetof(model, emb), {40, 16}, PARAM_EMBEDDING, init_normal, 1, 0, LAYOUT_SAME},
+    {"emb.weight", offsetof(model, emb), {48, 16}, PARAM_EMBEDDING, init_normal, 1, 0, LAYOUT_SAME},
     {"patch.weight", offsetof(model, patch), {4, 3, 2, 2}, PARAM_MATRIX, init_fan_in, 0, 0, LAYOUT_PATCH},
     {"blocks.%d.up.weight", offsetof(model, up), {8, 4}, PARAM_MATRIX, init_uniform, 1, 0, LAYOUT_TRANSPOSED},
 };
 
-static status make_set(param_set *set, model *m) {
+static status declare_set(param_set *set, model *m) {
   const int64_t sizes[1] = {0};
   *set = (param_set){0};
   status s = params_declare(set, "m.", rows, 3, -1, 1, sizes, m);
-  if (!s) s = params_declare(set, "m.", rows, 3, 0, 1, sizes, m);
+  return s ? s : params_declare(set, "m.", rows, 3, 0, 1, sizes, m);
+}
+
+static status make_set(param_set *set, model *m) {
+  status s = declare_set(set, m);
   return s ? s : params_allocate(set);
 }
 
@@ -214,6 +218,21 @@ static status run_params_load(const job *j, uint64_t *result) {
   if (!s) s = load_set(&set, c, result);
   params_free(&set);
   checkpoint_close(c);
+  return s;
+}
+
+static void note_values(void *result, const float *values, size_t n) { note(result, values, n * sizeof *values); }
+
+static status run_params_open(const job *j, uint64_t *result) {
+  param_set set;
+  model m;
+  checkpoint *c = checkpoint_open(j->in);
+  if (!c) return last_status();
+  status s = declare_set(&set, &m);
+  if (!s) s = params_open(&set, c, PARAMS_FOR_USE);
+  checkpoint_close(c);
+  if (!s) params_each_value(&set, note_values, result);
+  params_free(&set);
   return s;
 }
 
@@ -451,12 +470,19 @@ static void test_params(void **state) {
   assert_int_equal(make_set(&set, &m), STATUS_OK);
   params_init(&set, 4);
   param_buffer moments = {"moment.", set.values};
+  const convert_options own_layout = {0};
   for (int i = 0; i < 2; i++) {
     char *path = scratch_path(state, i ? "set.gguf" : "set.safetensors");
     try_each_failure(
         state,
         &(job){.name = "saving parameters", .run = run_params_save, .out = path, .set = &set, .moments = &moments});
     try_each_failure(state, &(job){.name = "loading parameters", .run = run_params_load, .in = path});
+    char *own = scratch_path(state, "own.gguf");
+    try_each_failure(
+        state, &(job){.name = "interleaving", .run = run_convert, .in = path, .out = own, .convert = &own_layout});
+    try_each_failure(state, &(job){.name = "opening for use", .run = run_params_open, .in = path});
+    try_each_failure(state, &(job){.name = "opening what is mapped", .run = run_params_open, .in = own});
+    free(own);
     free(path);
   }
   params_free(&set);

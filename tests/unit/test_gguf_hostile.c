@@ -366,6 +366,84 @@ static void test_originals(void **state) {
   }
 }
 
+/* What an interleaved tensor may be: of those types and shapes, in an aligned file, with no other type or shape behind
+ * it, and not under one of llama.cpp's names. */
+static void test_interleaved(void **state) {
+  (void)state;
+  static const struct {
+    const char *what;
+    uint32_t type;
+    int n_dims;
+    int64_t dim[3]; /* innermost first */
+    size_t alignment, bytes;
+    const char *architecture, *originals, *words;
+  } cases[] = {
+      {"BF16", GGUF_INTERLEAVED + 30, 2, {2, 16}, 64, 64, "bird", NULL, NULL},
+      {"Q8_0", GGUF_INTERLEAVED + 8, 2, {32, 32}, 128, 32 * 34, "bird", NULL, NULL},
+      {"another name", GGUF_INTERLEAVED + 1, 2, {2, 16}, 64, 64, "bird", "{\"a\":{\"name\":\"b\"}}", NULL},
+      {"F32", GGUF_INTERLEAVED, 2, {1, 16}, 64, 64, "bird", NULL, "cannot be interleaved F32 [16,1]"},
+      {"I8", GGUF_INTERLEAVED + 24, 2, {4, 16}, 64, 64, "bird", NULL, "cannot be interleaved I8 [16,4]"},
+      {"a type that is not read", GGUF_INTERLEAVED + 10, 2, {256, 16}, 64, 64, "bird", NULL, "unknown type 1280180234"},
+      {"no type of ggml's", GGUF_INTERLEAVED + 99, 2, {2, 16}, 64, 64, "bird", NULL, "unknown type 1280180323"},
+      {"a number below", GGUF_INTERLEAVED - 1, 2, {2, 16}, 64, 64, "bird", NULL, "unknown type 1280180223"},
+      {"rows that fill no panel", GGUF_INTERLEAVED + 30, 2, {4, 8}, 64, 64, "bird", NULL, "cannot be interleaved BF16"},
+      {"odd columns", GGUF_INTERLEAVED + 30, 2, {1, 32}, 64, 64, "bird", NULL, "cannot be interleaved BF16 [32,1]"},
+      {"half a block", GGUF_INTERLEAVED + 8, 2, {16, 16}, 64, 272, "bird", NULL, "cannot be Q8_0 [16,16]"},
+      {"one dimension", GGUF_INTERLEAVED + 30, 1, {32}, 64, 64, "bird", NULL, "cannot be interleaved BF16 [32]"},
+      {"three dimensions", GGUF_INTERLEAVED + 30, 3, {2, 16, 1}, 64, 64, "bird", NULL, "interleaved BF16 [1,16,2]"},
+      {"nothing", GGUF_INTERLEAVED + 30, 2, {0, 16}, 64, 0, "bird", NULL, "cannot be interleaved BF16 [16,0]"},
+      {"a panel beyond bounds", GGUF_INTERLEAVED + 30, 2, {1 << 20, 16}, 64, 64, "bird", NULL, "cannot be interleaved"},
+      {"data askew", GGUF_INTERLEAVED + 30, 2, {2, 16}, 32, 64, "bird", NULL, "aligned to 32 bytes instead of 64"},
+      {"another type",
+       GGUF_INTERLEAVED + 30,
+       2,
+       {2, 16},
+       64,
+       64,
+       "bird",
+       "{\"a\":{\"dtype\":\"F16\"}}",
+       "it is interleaved, and cannot have another dtype"},
+      {"another shape",
+       GGUF_INTERLEAVED + 30,
+       2,
+       {2, 16},
+       64,
+       64,
+       "bird",
+       "{\"a\":{\"shape\":[32]}}",
+       "it is interleaved, and cannot have another shape"},
+      {"data that are cut short", GGUF_INTERLEAVED + 30, 2, {2, 16}, 64, 63, "bird", NULL, "is it cut short?"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    static const uint8_t zeros[32 * 34];
+    gguf_build b = {.version = 3, .alignment = cases[i].alignment};
+    size_t size;
+    gguf_build_number(&b, GGUF_ALIGNMENT_KEY, METADATA_U32, cases[i].alignment);
+    gguf_build_text(&b, "general.architecture", cases[i].architecture);
+    if (cases[i].originals) gguf_build_text(&b, GGUF_ORIGINALS, cases[i].originals);
+    gguf_build_tensor(&b, "a", cases[i].type, cases[i].n_dims, cases[i].dim, zeros, cases[i].bytes);
+    uint8_t *bytes = gguf_build_finish(&b, &size);
+    expect(bytes, size, cases[i].what, cases[i].words);
+    free(bytes);
+  }
+}
+
+/* llama.cpp's layout turns matrices, which cannot be done to interleaved ones. */
+static void test_interleaved_layout(void **state) {
+  (void)state;
+  static const uint8_t zeros[64];
+  gguf_build b = {.version = 3, .alignment = 64};
+  size_t size;
+  gguf_build_number(&b, GGUF_ALIGNMENT_KEY, METADATA_U32, 64);
+  gguf_build_text(&b, "general.architecture", "rwkv6");
+  gguf_build_number(&b, "rwkv6.wkv.head_size", METADATA_U32, 2);
+  gguf_build_number(&b, "rwkv6.rescale_every_n_layers", METADATA_U32, 0);
+  gguf_build_tensor(&b, "token_embd.weight", GGUF_INTERLEAVED + 30, 2, (int64_t[]){2, 16}, zeros, 64);
+  uint8_t *bytes = gguf_build_finish(&b, &size);
+  expect(bytes, size, "an interleaved table", "tensor token_embd.weight is interleaved, which a file in llama.cpp's");
+  free(bytes);
+}
+
 static void test_versions(void **state) {
   (void)state;
   static const struct {
@@ -504,6 +582,8 @@ int main(void) {
       cmocka_unit_test(test_every_bit),
       cmocka_unit_test(test_hand_made),
       cmocka_unit_test(test_originals),
+      cmocka_unit_test(test_interleaved),
+      cmocka_unit_test(test_interleaved_layout),
       cmocka_unit_test(test_versions),
       cmocka_unit_test(test_types_not_read),
       cmocka_unit_test(test_long_names),

@@ -43,7 +43,7 @@ static tensor *sums_of(ctx *c, tensor *state) {
 
 static void run_wkv4(ctx *c, const gradcheck_case *k, tensor *const in[], tensor *out[]) {
   const wkv4_arg *a = k->arg;
-  const wkv4_opt opt = {a->order, a->lengths};
+  const wkv4_opt opt = {.order = a->order, .lengths = a->lengths};
   tensor *s0 = a->state_in ? concat_tokens(c, 3, in + A4) : NULL, *state;
   bool plain = !a->order && !a->lengths;
   out[0] = wkv4(c, in[K4], in[V4], in[W4], in[U4], s0, plain ? NULL : &opt, a->state_out ? &state : NULL);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/bytes.h"
+#include "tests/support/scratch.h"
 #include "tests/support/tiny_rwkv.h"
 
 #include <setjmp.h>
@@ -251,10 +252,50 @@ static void test_identity(void **state) {
   }
 }
 
+/* A model that keeps its file's types is the same model as one that does not, and computes the same. */
+static void test_purposes(void **state) {
+  enum { PURPOSES = 2, T = 9 };
+  char *path = scratch_path(state, "model.safetensors");
+  for (int form = 0; form < TINY_RWKV_FORMS; form++) {
+    const rwkv_config *k = &tiny_rwkv_forms[form].config;
+    tiny_rwkv made, m[PURPOSES] = {0};
+    float logits[PURPOSES][TINY_RWKV_VOCABULARY];
+    tiny_rwkv_new(&made, k, 31);
+    if (params_save(&made.set, path, &(params_file){.type = CHECKPOINT_BF16})) fail_msg("%s", last_error());
+    checkpoint *file = checkpoint_open(path);
+    assert_non_null(file);
+    for (int i = 0; i < PURPOSES; i++) {
+      const params_purpose purpose = i ? PARAMS_FOR_USE : PARAMS_FOR_TRAINING;
+      if (rwkv_new(&m[i].lm, k, "t.", &m[i].set) || params_open(&m[i].set, file, purpose)) fail_msg("%s", last_error());
+      ctx *c = tiny_context();
+      rwkv_state s;
+      assert_int_equal(rwkv_state_new(&s, k, 1), STATUS_OK);
+      assert_int_equal(rwkv_read(c, &m[i].lm, i32(tiny_ids(c, 1, T, 4)), T, NULL, 4, &s, logits[i]), STATUS_OK);
+      rwkv_state_free(&s);
+      ctx_free(c);
+    }
+    checkpoint_close(file);
+    assert_int_equal(m[0].lm.emb->type, DTYPE_F32);
+    assert_int_equal(m[1].lm.emb->type, DTYPE_BF16);
+    assert_int_equal(m[1].lm.block[3].ffn.value->type, DTYPE_BF16);
+    assert_true(rwkv_identity(&m[0].lm) == rwkv_identity(&m[1].lm));
+    assert_true(rwkv_identity(&m[0].lm) != rwkv_identity(&made.lm)); /* rounded */
+    tiny_same(tiny_rwkv_forms[form].name, logits[1], logits[0], TINY_RWKV_VOCABULARY, 0.02);
+    for (int i = 0; i < PURPOSES; i++) tiny_rwkv_free(&m[i]);
+    tiny_rwkv_free(&made);
+  }
+  free(path);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_rows),   cmocka_unit_test(test_trained_start), cmocka_unit_test(test_round_trip),
-      cmocka_unit_test(test_layout), cmocka_unit_test(test_damaged_bytes), cmocka_unit_test(test_identity),
+      cmocka_unit_test(test_rows),
+      cmocka_unit_test(test_trained_start),
+      cmocka_unit_test(test_round_trip),
+      cmocka_unit_test(test_layout),
+      cmocka_unit_test(test_damaged_bytes),
+      cmocka_unit_test(test_identity),
+      cmocka_unit_test_setup_teardown(test_purposes, scratch_setup, scratch_teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -225,7 +225,7 @@ static void check_all(const table *t, const float *queries, size_t n_queries, si
   work_out(&current);
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
     cut(&current, parts[i]);
-    for_each_variant(check_variant);
+    for_each_table(check_variant);
     uncut(&current);
   }
   free(current.want);
@@ -433,7 +433,7 @@ static void check_bounds(const cpu_kernels *kernels) {
 
 static void test_bounds(void **state) {
   (void)state;
-  for_each_variant(check_bounds);
+  for_each_table(check_bounds);
 }
 
 static void test_encoding(void **state) {

@@ -1,0 +1,49 @@
+/* y = x w^T with weights of 16 bits. Few rows: memory decides, and the weights are widened to f32 (half_exact.h). Many:
+ * integers of 16 bits, of which a processor multiplies twice as many as floats (half_fixed.h). An output is summed in
+ * the order of its values, however many threads there are. */
+#if defined(CPU_NEON)
+#include "kernels/cpu/half_exact.h"
+#else
+#include "kernels/cpu/half_fixed.h"
+#endif
+
+static void few_rows(const packed_matrix *w, size_t M, const float *x, float *y) {
+  static const size_t rows[EXACT_MOST] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const size_t panels = (w->N + PACKED_ROWS - 1) / PACKED_ROWS;
+#pragma omp parallel for schedule(static) if (M * w->N * w->K >= CPU_PARALLEL_MIN)
+  for (size_t panel = 0; panel < panels; panel++)
+    for (size_t m = 0; m < M; m += EXACT_MOST)
+      exact_rows(w, panel, smaller(EXACT_MOST, M - m), rows, x + m * w->K, y + m * w->N);
+}
+
+#if defined(CPU_NEON)
+/* Here integers of 16 bits are not multiplied any faster than floats. */
+static void many_rows(const packed_matrix *w, size_t M, const float *x, void *room, float *y) {
+  (void)room;
+  few_rows(w, M, x, y);
+}
+#else
+static void many_rows(const packed_matrix *w, size_t M, const float *x, void *room, float *y) {
+  const fixed_product product = fixed_open(w, M, x, room, y), *p = &product;
+  const size_t N = p->w->N, panels = (N + PACKED_ROWS - 1) / PACKED_ROWS;
+#pragma omp parallel if (M * N * p->w->K >= CPU_PARALLEL_MIN)
+  {
+#pragma omp for schedule(static)
+    for (size_t m = 0; m < M; m++) fixed_row(p, m);
+#pragma omp for schedule(static)
+    for (size_t first = 0; first < panels; first += FIXED_PANELS)
+      fixed_panels(p, first, smaller(FIXED_PANELS, panels - first));
+  }
+}
+#endif
+
+static void product_half(const packed_matrix *w, size_t M, const float *x, void *room, float *y) {
+  if (M <= EXACT_MOST) {
+    few_rows(w, M, x, y);
+    return;
+  }
+  many_rows(w, M, x, room, y);
+}
+
+void CPU_FAMILY(product_half)(cpu_kernels *table);
+void CPU_FAMILY(product_half)(cpu_kernels *table) { table->product_half = product_half; }

@@ -1,0 +1,301 @@
+/* y = x w^T with weights of ggml's block types. The activations are rounded to 8 bits in blocks of 32 (quant_rows.h),
+ * so that sums of products are exact integers until they meet the steps of weights and activations:
+ *   y = sum over blocks of step_w (step_x sum (q - zero) a) + min_w (step_x sum a)
+ * An output is summed in the order of its blocks, however many rows and threads there are.
+ *
+ * One row reads the weights through registers. Several rows share them: some blocks of two panels are unpacked, stay in
+ * the first cache, and meet all rows, a tile of tokens at a time. Of many rows no more is taken at once than the
+ * second cache holds. */
+#include "kernels/cpu/variant.h"
+
+#include "kernels/cpu/quant_rows.h"
+#include "kernels/cpu/quant_weights.h"
+
+/* Products of whole numbers are cheap: below this many, one thread is faster. */
+#define QUANT_PARALLEL_MIN (4 * CPU_PARALLEL_MIN)
+/* Activations that are read again and again should stay in a processor's second cache. */
+#define CACHED_BYTES ((size_t)1 << 20)
+
+typedef struct {
+  const packed_matrix *w;
+  quant_type type;
+  quant_rows rows;
+  float *y;
+} product;
+
+static inline const uint8_t *panel_data(const product *p, size_t panel) {
+  return (const uint8_t *)p->w->data + panel * packed_panel_bytes(p->w->type, p->w->K);
+}
+
+/* --- the kernel --------------------------------------------------------------------------------------------------- */
+
+/* One group of R panels meets one record of T tokens: adds to total [T][R]. Only the kind of the type matters: 8 bits,
+ * steps of half a group, minima. */
+ALWAYS_INLINE void add_group(quant_type type, size_t R, size_t T, const group *const *w, const uint8_t *record,
+                             lanes *total) {
+  const quant_layout *t = layout_of(type);
+  const size_t steps = (size_t)(GROUP / t->group), lines = GROUP_LINES / steps;
+#pragma GCC unroll UNROLL
+  for (size_t half = 0; half < steps; half++) {
+    sums sum[TILE_TOKENS * TILE_PANELS];
+#pragma GCC unroll UNROLL
+    for (size_t i = 0; i < T; i++)
+#pragma GCC unroll UNROLL
+      for (size_t r = 0; r < R; r++) sum[i * R + r] = sums_load(record + (RECORD_START + half * 4) * T + 4 * i);
+#pragma GCC unroll UNROLL
+    for (size_t s = half * lines; s < (half + 1) * lines; s++)
+#pragma GCC unroll UNROLL
+      for (size_t i = 0; i < T; i++) {
+        const four x = four_load(record + (s * T + i) * 4);
+#pragma GCC unroll UNROLL
+        for (size_t r = 0; r < R; r++) {
+          if (t->bits == 8)
+            dot_8(&sum[i * R + r], w[r]->quants[s], x);
+          else
+            dot(&sum[i * R + r], w[r]->quants[s], x);
+        }
+      }
+#pragma GCC unroll UNROLL
+    for (size_t i = 0; i < T; i++)
+#pragma GCC unroll UNROLL
+      for (size_t r = 0; r < R; r++) {
+        const lanes part =
+            sums_times(sum[i * R + r], record + RECORD_STEP * T + 4 * i, record + RECORD_SHIFT * T + 4 * i);
+        total[i * R + r] = lanes_fused(total[i * R + r], part, w[r]->step[half]);
+      }
+  }
+  if (!t->m) return;
+#pragma GCC unroll UNROLL
+  for (size_t i = 0; i < T; i++)
+#pragma GCC unroll UNROLL
+    for (size_t r = 0; r < R; r++)
+      total[i * R + r] = lanes_fused(total[i * R + r], lanes_all(record + RECORD_MOMENT * T + 4 * i), w[r]->min);
+}
+
+/* The first n of the lanes. */
+ALWAYS_INLINE void lanes_put(float *to, lanes x, size_t n) {
+  if (n >= LANES) {
+    lanes_store(to, x);
+    return;
+  }
+  float all[LANES];
+  lanes_store(all, x);
+  memcpy(to, all, n * sizeof *to);
+}
+
+ALWAYS_INLINE lanes lanes_get(const float *from, size_t n) {
+  return n >= LANES ? lanes_load(from) : lanes_tail(false, from, n);
+}
+
+/* --- one row ------------------------------------------------------------------------------------------------------ */
+
+ALWAYS_INLINE void one_panel_of(quant_type type, const product *p, size_t panel) {
+  const uint8_t *block = panel_data(p, panel), *record = p->rows.records;
+  lanes total = lanes_zero();
+  for (size_t b = 0; b < p->rows.blocks; b += groups_in_block(type), block += packed_block_bytes(type)) {
+    six_bits six;
+    if (has_six_bits(type)) unpack_six_bits(block + packed_places_of(layout_of(type)).scales, &six);
+#pragma GCC unroll UNROLL
+    for (size_t g = 0; g < groups_in_block(type); g++, record += RECORD_BYTES) {
+      group weights;
+      const group *w = &weights;
+      prefetch_group(type, block, g);
+      unpack_group(type, block, &six, (int)g, &weights);
+      add_group(type, 1, 1, &w, record, &total);
+    }
+  }
+  lanes_put(p->y + panel * PACKED_ROWS, total, p->w->N - panel * PACKED_ROWS);
+}
+
+static void one_panel(const product *p, size_t panel) {
+  switch (p->type) {
+  case QUANT_Q8_0:
+    one_panel_of(QUANT_Q8_0, p, panel);
+    break;
+  case QUANT_Q4_0:
+    one_panel_of(QUANT_Q4_0, p, panel);
+    break;
+  case QUANT_Q4_1:
+    one_panel_of(QUANT_Q4_1, p, panel);
+    break;
+  case QUANT_Q5_0:
+    one_panel_of(QUANT_Q5_0, p, panel);
+    break;
+  case QUANT_Q5_1:
+    one_panel_of(QUANT_Q5_1, p, panel);
+    break;
+  case QUANT_Q4_K:
+    one_panel_of(QUANT_Q4_K, p, panel);
+    break;
+  case QUANT_Q5_K:
+    one_panel_of(QUANT_Q5_K, p, panel);
+    break;
+  default:
+    one_panel_of(QUANT_Q6_K, p, panel);
+  }
+}
+
+/* --- several rows ------------------------------------------------------------------------------------------------- */
+
+/* `blocks` groups of R panels, w [R][CHUNK], meet the records of a tile; first: y is written, else added to. columns:
+ * of y from there on. */
+ALWAYS_INLINE void tile_of(quant_type type, size_t T, size_t blocks, group (*w)[CHUNK], const uint8_t *record,
+                           bool first, size_t columns, size_t ldy, float *y) {
+  const size_t R = TILE_PANELS;
+  lanes total[TILE_TOKENS * TILE_PANELS];
+#pragma GCC unroll UNROLL
+  for (size_t i = 0; i < T; i++)
+#pragma GCC unroll UNROLL
+    for (size_t r = 0; r < R; r++)
+      total[i * R + r] =
+          first || columns <= r * LANES ? lanes_zero() : lanes_get(y + i * ldy + r * LANES, columns - r * LANES);
+      /* Rows of y lie pages apart: the next tile's are asked for while this one is computed. */
+#pragma GCC unroll UNROLL
+  for (size_t i = 0; i < T; i++)
+#pragma GCC unroll UNROLL
+    for (size_t r = 0; r < R; r++) __builtin_prefetch(y + (T + i) * ldy + r * LANES, 1);
+  for (size_t b = 0; b < blocks; b++, record += T * RECORD_BYTES) {
+    const group *now[TILE_PANELS];
+#pragma GCC unroll UNROLL
+    for (size_t r = 0; r < R; r++) now[r] = &w[r][b];
+    add_group(type, R, T, now, record, total);
+  }
+#pragma GCC unroll UNROLL
+  for (size_t i = 0; i < T; i++)
+#pragma GCC unroll UNROLL
+    for (size_t r = 0; r < R; r++)
+      if (columns > r * LANES) lanes_put(y + i * ldy + r * LANES, total[i * R + r], columns - r * LANES);
+}
+
+/* A constant that no array of a tile is too small for. */
+ALWAYS_INLINE size_t tokens(size_t T) { return smaller(T, TILE_TOKENS); }
+
+/* All tiles of a chunk; kind: any type of the same kind. */
+ALWAYS_INLINE void chunk_of(quant_type kind, const product *p, size_t chunk, size_t panel, group (*w)[CHUNK]) {
+  const size_t N = p->w->N, column = panel * PACKED_ROWS, blocks = chunk_blocks(&p->rows, chunk), n = N - column;
+  const bool first = chunk == 0;
+  for (size_t tile = 0; tile < tile_count(&p->rows); tile++) {
+    const uint8_t *record = tile_records(&p->rows, chunk, tile);
+    float *y = p->y + tile * TILE_TOKENS * N + column;
+    switch (tile_tokens(&p->rows, tile)) {
+    case 1:
+      tile_of(kind, 1, blocks, w, record, first, n, N, y);
+      break;
+    case 2:
+      tile_of(kind, 2, blocks, w, record, first, n, N, y);
+      break;
+    case 3:
+      tile_of(kind, 3, blocks, w, record, first, n, N, y);
+      break;
+    case 4:
+      tile_of(kind, tokens(4), blocks, w, record, first, n, N, y);
+      break;
+    case 5:
+      tile_of(kind, tokens(5), blocks, w, record, first, n, N, y);
+      break;
+    default:
+      tile_of(kind, TILE_TOKENS, blocks, w, record, first, n, N, y);
+    }
+  }
+}
+
+ALWAYS_INLINE void unpack_chunk_of(quant_type type, const product *p, size_t chunk, size_t panel, group *out) {
+  const uint8_t *block = panel_data(p, panel) + chunk * CHUNK / groups_in_block(type) * packed_block_bytes(type);
+  const size_t groups = chunk_blocks(&p->rows, chunk);
+  for (size_t b = 0; b < groups; b += groups_in_block(type), block += packed_block_bytes(type)) {
+    six_bits six;
+    if (has_six_bits(type)) unpack_six_bits(block + packed_places_of(layout_of(type)).scales, &six);
+#pragma GCC unroll UNROLL
+    for (size_t g = 0; g < groups_in_block(type); g++) {
+      prefetch_group(type, block, g);
+      unpack_group(type, block, &six, (int)g, &out[b + g]);
+    }
+  }
+}
+
+static void unpack_chunk(const product *p, size_t chunk, size_t panel, group *out) {
+  switch (p->type) {
+  case QUANT_Q8_0:
+    unpack_chunk_of(QUANT_Q8_0, p, chunk, panel, out);
+    break;
+  case QUANT_Q4_0:
+    unpack_chunk_of(QUANT_Q4_0, p, chunk, panel, out);
+    break;
+  case QUANT_Q4_1:
+    unpack_chunk_of(QUANT_Q4_1, p, chunk, panel, out);
+    break;
+  case QUANT_Q5_0:
+    unpack_chunk_of(QUANT_Q5_0, p, chunk, panel, out);
+    break;
+  case QUANT_Q5_1:
+    unpack_chunk_of(QUANT_Q5_1, p, chunk, panel, out);
+    break;
+  case QUANT_Q4_K:
+    unpack_chunk_of(QUANT_Q4_K, p, chunk, panel, out);
+    break;
+  case QUANT_Q5_K:
+    unpack_chunk_of(QUANT_Q5_K, p, chunk, panel, out);
+    break;
+  default:
+    unpack_chunk_of(QUANT_Q6_K, p, chunk, panel, out);
+  }
+}
+
+static void panels_chunk(const product *p, size_t chunk, size_t panel) {
+  const size_t count = (p->w->N + PACKED_ROWS - 1) / PACKED_ROWS;
+  _Alignas(CACHE_LINE) group w[TILE_PANELS][CHUNK];
+  for (size_t r = 0; r < TILE_PANELS; r++) unpack_chunk(p, chunk, smaller(panel + r, count - 1), w[r]);
+  if (layout_of(p->type)->bits == 8)
+    chunk_of(QUANT_Q8_0, p, chunk, panel, w);
+  else if (layout_of(p->type)->m)
+    chunk_of(QUANT_Q4_1, p, chunk, panel, w);
+  else if (layout_of(p->type)->group == HALF_BLOCK)
+    chunk_of(QUANT_Q6_K, p, chunk, panel, w);
+  else
+    chunk_of(QUANT_Q4_0, p, chunk, panel, w);
+}
+
+/* --- the product -------------------------------------------------------------------------------------------------- */
+
+static product product_of(const packed_matrix *w, size_t M, const float *x, void *room, float *y) {
+  const quant_type type = dtype_quant(w->type);
+  const quant_layout *t = layout_of(type);
+  const quant_rows rows = {.M = M,
+                           .blocks = w->K / BLOCK,
+                           .x = x,
+                           .halves = t->group == HALF_BLOCK,
+                           .zero = t->bits == 8 ? DOT_8_ZERO : t->zero,
+                           .min_sign = has_six_bits(type) ? -1.0f : 1.0f,
+                           .records = room};
+  return (product){.w = w, .type = type, .rows = rows, .y = y};
+}
+
+/* Chunks from..to - 1 of a panel, or of as many as a tile has, from there on. */
+static void panels_product(const product *p, size_t from, size_t to, size_t panel) {
+  if (p->rows.M == 1) {
+    one_panel(p, panel);
+    return;
+  }
+  for (size_t chunk = from; chunk < to; chunk++) panels_chunk(p, chunk, panel);
+}
+
+static void product_quant(const packed_matrix *w, size_t M, const float *x, void *room, float *y) {
+  const product p = product_of(w, M, x, room, y);
+  const size_t tiles = tile_count(&p.rows), chunks = chunk_count(&p.rows), width = M == 1 ? 1 : TILE_PANELS;
+  /* The records that all panels meet, before any of them goes on. */
+  const size_t fit = CACHED_BYTES / (M * CHUNK * RECORD_BYTES), span = M == 1 ? chunks : fit > 1 ? fit : 1;
+#pragma omp parallel if (M * w->N * w->K >= QUANT_PARALLEL_MIN)
+  {
+#pragma omp for schedule(static)
+    for (size_t i = 0; i < chunks * tiles; i++) round_tile(&p.rows, i / tiles, i % tiles);
+    for (size_t from = 0; from < chunks; from += span) {
+      /* static and of the same length: a panel stays with its thread */
+#pragma omp for schedule(static) nowait
+      for (size_t panel = 0; panel < (w->N + PACKED_ROWS - 1) / PACKED_ROWS; panel += width)
+        panels_product(&p, from, smaller(from + span, chunks), panel);
+    }
+  }
+}
+
+void CPU_FAMILY(product_quant)(cpu_kernels *table);
+void CPU_FAMILY(product_quant)(cpu_kernels *table) { table->product_quant = product_quant; }
