@@ -187,7 +187,7 @@ static status measure_once(const checkpoint *opened_before, uint8_t *buffer, sam
   return s;
 }
 
-static json_t *measure(const char *path, int runs) {
+static json_t *measure_file(const char *path, int runs) {
   checkpoint *c = checkpoint_open(path); /* says which files there are, and that they are files */
   uint8_t *buffer = c ? mem_alloc(PIECE, 1) : NULL;
   double *all = buffer ? mem_alloc(4 * (size_t)runs, sizeof *all) : NULL;
@@ -213,35 +213,34 @@ static json_t *measure(const char *path, int runs) {
 }
 
 static json_t *measure_made(double gigabytes, int runs) {
-  const char *tmp = getenv("TMPDIR");
   char folder[4096], path[4096 + 16];
-  const int n = snprintf(folder, sizeof folder, "%s/linnet-bench-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-  if (n < 0 || (size_t)n >= sizeof folder) return fail_null(STATUS_ARGUMENT, "TMPDIR is too long");
-  if (!mkdtemp(folder)) return fail_null(STATUS_IO, "cannot make the folder %s: %s", folder, strerror(errno));
+  if (make_folder(folder, sizeof folder)) return NULL;
   snprintf(path, sizeof path, "%s/made.gguf", folder);
   watch_interrupts();
-  json_t *found = make_file(path, gigabytes) ? NULL : measure(path, runs);
+  json_t *found = make_file(path, gigabytes) ? NULL : measure_file(path, runs);
   unlink(path);
   rmdir(folder);
   if (found) json_object_set_new(found, "file", json_string("a made-up file"));
   return found;
 }
 
-json_t *bench_files(const char *path, double gigabytes, int runs) {
-  return path ? measure(path, runs) : measure_made(gigabytes, runs);
+static json_t *measure(const bench_options *o) {
+  const int runs = runs_or(o, 20);
+  return o->file ? measure_file(o->file, runs) : measure_made(o->size, runs);
 }
 
-void bench_files_print(const json_t *found) {
+static void print(const bench_options *o, const json_t *found) {
   static const struct {
     const char *key, *title, *unit;
   } lines[] = {{"open_ms", "opening it", "ms"},
                {"resident_mb", "memory that takes", "MB"},
                {"plain_read_gb_s", "plain read", "GB/s"},
                {"tensor_read_gb_s", "reading its tensors", "GB/s"}};
-  printf("%.2f GB in %" JSON_INTEGER_FORMAT " tensors: ", json_number_value(json_object_get(found, "gigabytes")),
-         json_integer_value(json_object_get(found, "tensors")));
-  text_line(json_string_value(json_object_get(found, "file")));
+  (void)o;
+  printf("%.2f GB in %.0f tensors: ", number_in(found, "gigabytes"), number_in(found, "tensors"));
+  text_line(text_in(found, "file"));
   for (size_t i = 0; i < COUNT(lines); i++)
-    printf("  %-24s %9.2f %s\n", lines[i].title, json_number_value(json_object_get(found, lines[i].key)),
-           lines[i].unit);
+    printf("  %-24s %9.2f %s\n", lines[i].title, number_in(found, lines[i].key), lines[i].unit);
 }
+
+const bench_part bench_files = {"files", false, true, measure, print};

@@ -8,6 +8,7 @@
 
 #include "apps/bench.h"
 #include "apps/interrupt.h"
+#include "apps/limits.h"
 #include "apps/output.h"
 #include "fusion/approximate.h"
 #include "kernels/search_run.h"
@@ -37,6 +38,13 @@ typedef struct {
   float *factor;
   search_part part;
 } table;
+
+typedef struct {
+  size_t rows, width, queries, k;
+  int runs;
+  const char *faiss,
+      *effort; /* of FAISS's index: factory string (NULL = Flat, if there is FAISS), settings (or NULL) */
+} search_bench;
 
 typedef struct {
   search_bench what;
@@ -80,29 +88,6 @@ static status make_vectors(bench *b) {
 
 /* --- what is measured --------------------------------------------------------------------------------------------- */
 
-/* Reads n bytes with all threads, asking for them ahead or not; the seconds that takes. */
-static double read_once(const uint8_t *from, size_t n, size_t ahead) {
-  enum { LINE = 64 };
-  uint64_t sum = 0;
-  const double start = clock_seconds();
-#pragma omp parallel for schedule(static) reduction(+ : sum)
-  for (size_t line = 0; line < n / LINE; line++) {
-    uint64_t lane[LINE / 8];
-    memcpy(lane, from + line * LINE, LINE);
-    if (ahead) __builtin_prefetch(from + line * LINE + ahead);
-    for (int i = 0; i < LINE / 8; i++) sum += lane[i];
-  }
-  const double seconds = clock_seconds() - start;
-  volatile uint64_t kept = sum; /* the reading must not be left out */
-  (void)kept;
-  return seconds;
-}
-
-static double read_seconds(const table *t, size_t n) {
-  const double plain = read_once(t->rows, n, 0), ahead = read_once(t->rows, n, 4096);
-  return plain < ahead ? plain : ahead;
-}
-
 /* Of one type, a value a round: seconds. */
 typedef struct {
   double *reading, *one, *bound, *many; /* bound: one query's time / that of reading the table */
@@ -121,7 +106,7 @@ static status search_seconds(const bench *b, int type, size_t n_queries, search_
 
 static status measure_type(const bench *b, int type, series *m, int round) {
   const size_t bytes = b->what.rows * vector_bytes((vector_type)type, b->what.width);
-  double reading = read_seconds(&b->table[type], bytes), one, many;
+  double reading = limit_read_seconds(b->table[type].rows, bytes), one, many;
   status s = search_seconds(b, type, 1, m->hits, m->n_found, &one);
   if (!s) s = search_seconds(b, type, b->what.queries, m->hits, m->n_found, &many);
   if (s || round < 0) return s; /* the first one warms up */
@@ -260,7 +245,7 @@ static json_t *report(const bench *b, series *all, series *faiss, bool equal) {
                    equal, "types", types, "faiss", other);
 }
 
-static status measure(bench *b, series *all, series *faiss, bool *equal) {
+static status measure_all(bench *b, series *all, series *faiss, bool *equal) {
   status s = make_vectors(b);
   if (!s) s = open_faiss(b);
   for (int type = 0; !s && type < VECTOR_TYPES; type++) s = series_open(&all[type], &b->what);
@@ -273,12 +258,18 @@ static status measure(bench *b, series *all, series *faiss, bool *equal) {
   return s ? s : all_equal(b, all, equal);
 }
 
-json_t *bench_search(const search_bench *what) {
-  bench b = {.what = *what};
+static json_t *measure(const bench_options *o) {
+  bench b = {.what = {.rows = (size_t)o->rows,
+                      .width = (size_t)o->width,
+                      .queries = (size_t)o->queries,
+                      .k = (size_t)o->k,
+                      .runs = runs_or(o, 20),
+                      .faiss = o->faiss,
+                      .effort = o->effort}};
   series all[VECTOR_TYPES] = {0}, faiss = {0};
   bool equal = false;
   watch_interrupts();
-  json_t *found = measure(&b, all, &faiss, &equal) ? NULL : report(&b, all, &faiss, equal);
+  json_t *found = measure_all(&b, all, &faiss, &equal) ? NULL : report(&b, all, &faiss, equal);
   for (int type = 0; type < VECTOR_TYPES; type++) {
     series_close(&all[type]);
     free(b.table[type].rows), free(b.table[type].factor);
@@ -289,32 +280,33 @@ json_t *bench_search(const search_bench *what) {
   return found;
 }
 
-static double number(const json_t *from, const char *key) { return json_number_value(json_object_get(from, key)); }
-
-void bench_search_print(const json_t *found) {
+static void print(const bench_options *o, const json_t *found) {
   const json_t *types = json_object_get(found, "types"), *faiss = json_object_get(found, "faiss");
-  printf("exact search, %.0f vectors of width %.0f (%s), %.0f threads, %s\n", number(found, "rows"),
-         number(found, "width"), made_up, number(found, "threads"),
-         json_string_value(json_object_get(found, "kernels")));
+  (void)o;
+  printf("exact search, %.0f vectors of width %.0f (%s), %.0f threads, %s\n", number_in(found, "rows"),
+         number_in(found, "width"), made_up, number_in(found, "threads"), text_in(found, "kernels"));
   printf("  %-6s%12s%12s%14s%16s%10s\n", "type", "read GB/s", "one query", "x reading", "queries/s", "recall");
   for (int type = 0; type < VECTOR_TYPES; type++) {
     const json_t *t = json_object_get(types, vector_type_name((vector_type)type));
-    printf("  %-6s%12.2f%9.2f ms%14.2f%16.1f%10.4f\n", vector_type_name((vector_type)type), number(t, "read_gb_s"),
-           number(t, "one_query_ms"), number(t, "times_reading"), number(t, "queries_per_second"), number(t, "recall"));
+    printf("  %-6s%12.2f%9.2f ms%14.2f%16.1f%10.4f\n", vector_type_name((vector_type)type), number_in(t, "read_gb_s"),
+           number_in(t, "one_query_ms"), number_in(t, "times_reading"), number_in(t, "queries_per_second"),
+           number_in(t, "recall"));
   }
   printf("  queries/s with %.0f at once, the best %.0f of each; recall of the rows that f32 finds\n",
-         number(found, "queries"), number(found, "k"));
+         number_in(found, "queries"), number_in(found, "k"));
   printf("  the same bits from all instruction sets and thread counts: %s\n",
          json_is_true(json_object_get(found, "variants_equal")) ? "yes" : "no");
   if (json_object_get(faiss, "missing")) {
     fputs("  FAISS was not measured: ", stdout);
-    text_line(json_string_value(json_object_get(faiss, "missing")));
+    text_line(text_in(faiss, "missing"));
   } else {
-    printf("  %s ", json_string_value(json_object_get(faiss, "engine")));
+    printf("  %s ", text_in(faiss, "engine"));
     text_put(stdout, json_string_value(json_object_get(faiss, "index")),
              json_string_length(json_object_get(faiss, "index")));
     printf(", built in %.1f s: one query %.2f ms, %.1f queries/s, recall %.4f; f32 here is %.2f times as fast\n",
-           number(faiss, "build_seconds"), number(faiss, "one_query_ms"), number(faiss, "queries_per_second"),
-           number(faiss, "recall"), number(faiss, "ratio"));
+           number_in(faiss, "build_seconds"), number_in(faiss, "one_query_ms"), number_in(faiss, "queries_per_second"),
+           number_in(faiss, "recall"), number_in(faiss, "ratio"));
   }
 }
+
+const bench_part bench_search = {"search", false, false, measure, print};
