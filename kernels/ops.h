@@ -18,8 +18,6 @@
 tensor *linear(ctx *c, tensor *x, tensor *w, tensor *b);
 /* y = x w with the factor on the right: x [...,K], w [K,N] -> [...,N]. */
 tensor *linear_right(ctx *c, tensor *x, tensor *w);
-/* Row k of h times its own factor: h [...,K*R], w2 [K,R,C] -> [K,...,C]. The second half of a low-rank mix. */
-tensor *low_rank_rows(ctx *c, tensor *h, tensor *w2);
 /* Rows of a table: ids i32 [...], e [V,C], packed or not -> [...,C]. Every id must be in 0..V-1 (asserted: callers
  * check tokens). */
 tensor *embedding(ctx *c, const tensor *ids, tensor *e);
@@ -93,9 +91,8 @@ typedef enum {
  * token -> [K,B,T,C]. */
 tensor *shift_mix(ctx *c, tensor *x, tensor *s, mix_kind kind, int K, tensor *const mu[], tensor *token_mu);
 
-/* RWKV-6's data-dependent mixing amounts: tanh((x + (s-x) maa_x) w1) w2 -> [K,B,T,C]. w1 [C,K*R], w2 [K,R,C]. */
-tensor *ddlerp_gate(ctx *c, tensor *x, tensor *s, tensor *maa_x, tensor *w1, tensor *w2);
-/* shift_mix toward s by mu and these amounts, which are not kept -> [K,B,T,C]. */
+/* RWKV-6's data-dependent mix: shift_mix toward s by mu and the amounts tanh((x + (s-x) maa_x) w1) w2, which are not
+ * kept -> [K,B,T,C]. w1 [C,K*R], w2 [K,R,C]. */
 tensor *ddlerp(ctx *c, tensor *x, tensor *s, int K, tensor *const mu[], tensor *maa_x, tensor *w1, tensor *w2);
 
 /* --- recurrences (2.1, 2.3, 2.4) ---------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
-/* Products: linear layers through BLAS or, with packed weights and for few rows, our own kernels; low-rank rows, table
- * lookup and row gathering. Spec operators 1.1. */
+/* Products: linear layers through BLAS or, with packed weights and for few rows, our own kernels; table lookup and row
+ * gathering. Spec operators 1.1. */
 #include <assert.h>
 #include <string.h>
 
@@ -81,47 +81,6 @@ static tensor *linear_any(ctx *c, tensor *x, tensor *w, tensor *b, bool right) {
 
 tensor *linear(ctx *c, tensor *x, tensor *w, tensor *b) { return linear_any(c, x, w, b, false); }
 tensor *linear_right(ctx *c, tensor *x, tensor *w) { return linear_any(c, x, w, NULL, true); }
-
-/* --- low-rank rows ------------------------------------------------------------------------------------------------ */
-
-typedef struct {
-  tensor *h, *w2, *y;
-} low_rank_record;
-
-static void low_rank_backward(ctx *c, void *saved) {
-  low_rank_record *s = saved;
-  const float *gy = grad_of(s->y);
-  if (!gy) return;
-  size_t M = (size_t)tensor_rows(s->h), K = (size_t)s->w2->dim[0], R = (size_t)s->w2->dim[1], C = (size_t)s->w2->dim[2];
-  bool acc;
-  float *gh = grad_target(c, s->h, &acc);
-  for (size_t k = 0; gh && k < K; k++)
-    sgemm(false, true, M, R, C, 1, gy + k * M * C, C, f32(s->w2) + k * R * C, C, acc, gh + k * R, K * R);
-  float *gw = grad_target(c, s->w2, &acc);
-  for (size_t k = 0; gw && k < K; k++)
-    sgemm(true, false, R, C, M, 1, f32(s->h) + k * R, K * R, gy + k * M * C, C, acc, gw + k * R * C, C);
-}
-
-tensor *low_rank_rows(ctx *c, tensor *h, tensor *w2) {
-  if (!h) return NULL;
-  size_t M = (size_t)tensor_rows(h), K = (size_t)w2->dim[0], R = (size_t)w2->dim[1], C = (size_t)w2->dim[2];
-  assert(w2->n_dims == 3 && (size_t)tensor_last(h) == K * R && h->n_dims < TENSOR_DIMS);
-  int64_t dim[TENSOR_DIMS] = {(int64_t)K};
-  for (int i = 0; i + 1 < h->n_dims; i++) dim[i + 1] = h->dim[i];
-  dim[h->n_dims] = (int64_t)C;
-  tensor *y = tensor_new(c, DTYPE_F32, h->n_dims + 1, dim);
-  if (!y) return NULL;
-  for (size_t k = 0; k < K; k++) {
-    const float *from = f32(h) + k * R, *w = f32(w2) + k * R * C;
-    float *to = f32(y) + k * M * C;
-    if (M <= PRODUCT_FEW)
-      cpu()->product_few(true, M, C, R, from, K * R, w, C, to, C);
-    else
-      sgemm(false, false, M, C, R, 1, from, K * R, w, C, 0, to, C);
-  }
-  return track(c, y, h->needs_grad || w2->needs_grad, low_rank_backward, &(low_rank_record){h, w2, y},
-               sizeof(low_rank_record));
-}
 
 /* --- rows of a table: embedding and gather_rows share one operator ------------------------------------------------ */
 

@@ -197,10 +197,6 @@ static tensor *gate_rows(ctx *c, tensor *x, tensor *s, tensor *maa_x, tensor *w1
   return act(c, ACT_TANH, linear_right(c, mixed, w1));
 }
 
-tensor *ddlerp_gate(ctx *c, tensor *x, tensor *s, tensor *maa_x, tensor *w1, tensor *w2) {
-  return low_rank_rows(c, gate_rows(c, x, s, maa_x, w1), w2);
-}
-
 typedef struct {
   mix_record mix;
   tensor *h, *w2;

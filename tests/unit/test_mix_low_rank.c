@@ -48,8 +48,7 @@ static void test_kernels(void **state) {
   for_each_table(check_table);
 }
 
-/* --- the operator, forward and its gradients
- * ---------------------------------------------------------------------- */
+/* --- the operator, forward and its gradients ---------------------------------------------------------------------- */
 
 enum { MIXES = 3, X_IN = 0, S_IN, FIRST_IN, MU_IN, W1_IN = MU_IN + MIXES, W2_IN, INPUTS };
 

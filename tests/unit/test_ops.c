@@ -237,12 +237,11 @@ static void fails(const void *result) {
 static void test_no_memory(void **state) {
   ctx *c = *state;
   tensor *huge = absurd(c), *final = huge, *w = leaf(c, 4, 1, 1), *right = leaf(c, 1, 4, 1), *b = leaf(c, 1, 1, 2);
-  tensor *w2 = random_tensor(c, 3, (int64_t[]){1, 1, 4}, 3, true);
+  tensor *w2 = random_tensor(c, 3, (int64_t[]){1, 1, 1}, 3, true);
   shift_plan plan = shift_previous(1, NULL);
   (fail)(STATUS_OK, "none");
   fails(linear(c, huge, w, NULL));
   fails(linear_right(c, huge, right));
-  fails(low_rank_rows(c, huge, w2));
   fails(add(c, huge, b));
   fails(scale(c, huge, 2));
   fails(act(c, ACT_SILU, huge));
@@ -250,6 +249,7 @@ static void test_no_memory(void **state) {
   fails(layer_norm(c, huge, b, b, 1e-5f));
   fails(shift(c, huge, &plan, NULL));
   fails(shift_mix(c, huge, huge, MIX_KEEP, 1, &b, NULL));
+  fails(ddlerp(c, huge, huge, 1, &b, b, b, w2));
   fails(wkv6(c, huge, huge, huge, huge, NULL, NULL, &(wkv6_opt){.heads = 1}, &final));
   assert_null(final);
   fails(concat_tokens(c, 2, (tensor *const[]){huge, huge}));
@@ -271,7 +271,6 @@ static void test_null_runs_through(void **state) {
   const wkv6_opt opt = {.heads = 2};
   assert_null(linear(c, NULL, w, b));
   assert_null(linear_right(c, NULL, w));
-  assert_null(low_rank_rows(c, NULL, x));
   assert_null(embedding(c, NULL, w));
   assert_null(add(c, NULL, x));
   assert_null(add(c, x, NULL));
@@ -284,7 +283,7 @@ static void test_null_runs_through(void **state) {
   assert_null(shift(c, NULL, &plan, NULL));
   assert_null(shift_mix(c, NULL, x, MIX_KEEP, 1, &b, NULL));
   assert_null(shift_mix(c, x, NULL, MIX_KEEP, 1, &b, NULL));
-  assert_null(ddlerp_gate(c, NULL, NULL, b, w, x));
+  assert_null(ddlerp(c, NULL, NULL, 1, &b, b, w, x));
   assert_null(wkv6(c, x, x, NULL, x, NULL, NULL, &opt, &final));
   assert_null(final);
   assert_null(patch_embed(c, NULL, w, b, 2));

@@ -32,15 +32,6 @@ static void run_linear_right(ctx *c, const gradcheck_case *k, tensor *const in[]
 static void define_linear_right(const gradcheck_case *k, double *const in[], double *const out[]) {
   linear64(check_rows(&k->in[0]), check_last(&k->in[0]), check_last(&k->in[1]), true, in[0], in[1], NULL, out[0]);
 }
-static void run_low_rank(ctx *c, const gradcheck_case *k, tensor *const in[], tensor *out[]) {
-  (void)k;
-  out[0] = low_rank_rows(c, in[0], in[1]);
-}
-static void define_low_rank(const gradcheck_case *k, double *const in[], double *const out[]) {
-  const int64_t *d = k->in[1].dim;
-  low_rank64(check_rows(&k->in[0]), (size_t)d[0], (size_t)d[1], (size_t)d[2], in[0], in[1], out[0]);
-}
-
 static void test_products(void **state) {
   (void)state;
   const gradcheck_case cases[] = {
@@ -56,13 +47,6 @@ static void test_products(void **state) {
       {.name = "linear_right", .n_in = 2, .n_out = 1, .in = {{.dim = {3, 5, 19}}, {.dim = {19, 7}}}},
       {.name = "linear_right of one token", .n_in = 2, .n_out = 1, .in = {{.dim = {1, 1, 6}}, {.dim = {6, 33}}}},
   };
-  const gradcheck_case low_rank[] = {
-      {.name = "low_rank_rows", .n_in = 2, .n_out = 1, .in = {{.dim = {3, 2, 15}}, {.dim = {5, 3, 19}}}},
-      {.name = "low_rank_rows, one row of rank 1",
-       .n_in = 2,
-       .n_out = 1,
-       .in = {{.dim = {1, 1, 1}}, {.dim = {1, 1, 7}}}},
-  };
   for (size_t i = 0; i < COUNT(cases); i++) {
     gradcheck_case k = cases[i];
     k.run = run_linear, k.define = define_linear;
@@ -71,11 +55,6 @@ static void test_products(void **state) {
   for (size_t i = 0; i < COUNT(right); i++) {
     gradcheck_case k = right[i];
     k.run = run_linear_right, k.define = define_linear_right;
-    gradcheck(&k);
-  }
-  for (size_t i = 0; i < COUNT(low_rank); i++) {
-    gradcheck_case k = low_rank[i];
-    k.run = run_low_rank, k.define = define_low_rank;
     gradcheck(&k);
   }
 }

@@ -137,38 +137,6 @@ static void test_mix(void **state) {
       }
 }
 
-static void run_ddlerp(ctx *c, const gradcheck_case *k, tensor *const in[], tensor *out[]) {
-  (void)k;
-  out[0] = ddlerp_gate(c, in[0], in[1], in[2], in[3], in[4]);
-}
-static void define_ddlerp(const gradcheck_case *k, double *const in[], double *const out[]) {
-  size_t M = check_rows(&k->in[0]), C = check_last(&k->in[0]), K = (size_t)k->in[4].dim[0], R = (size_t)k->in[4].dim[1];
-  double *mixed = zeros64(M * C), *h = zeros64(M * K * R);
-  mix64(M, C, MIX_TOWARD, in[0], in[1], in[2], NULL, mixed);
-  linear64(M, C, K * R, true, mixed, in[3], NULL, h);
-  for (size_t i = 0; i < M * K * R; i++) h[i] = tanh(h[i]);
-  low_rank64(M, K, R, C, h, in[4], out[0]);
-  free(mixed), free(h);
-}
-
-static void test_ddlerp(void **state) {
-  (void)state;
-  const int64_t sizes[][5] = {{3, 5, 19, 5, 3}, {1, 1, 6, 1, 2}}; /* B, T, C, K, R */
-  for (size_t i = 0; i < COUNT(sizes); i++) {
-    const int64_t *d = sizes[i];
-    gradcheck(&(gradcheck_case){.name = "ddlerp_gate",
-                                .n_in = 5,
-                                .n_out = 1,
-                                .in = {{.dim = {d[0], d[1], d[2]}},
-                                       {.dim = {d[0], d[1], d[2]}},
-                                       {.dim = {1, 1, d[2]}},
-                                       {.dim = {d[2], d[3] * d[4]}},
-                                       {.dim = {d[3], d[4], d[2]}}},
-                                .run = run_ddlerp,
-                                .define = define_ddlerp});
-  }
-}
-
 /* --- recurrence --------------------------------------------------------------------------------------------------- */
 
 enum { S0_NONE, S0_SHARED, S0_PER_ROW };
@@ -331,10 +299,8 @@ static void test_wkv6_pieces(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_shift),       cmocka_unit_test(test_quarters_by_hand),
-      cmocka_unit_test(test_mix),         cmocka_unit_test(test_ddlerp),
-      cmocka_unit_test(test_wkv6),        cmocka_unit_test(test_wkv6_windows),
-      cmocka_unit_test(test_wkv6_pieces),
+      cmocka_unit_test(test_shift), cmocka_unit_test(test_quarters_by_hand), cmocka_unit_test(test_mix),
+      cmocka_unit_test(test_wkv6),  cmocka_unit_test(test_wkv6_windows),     cmocka_unit_test(test_wkv6_pieces),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
