@@ -69,6 +69,12 @@ json_t *json_rounds(const double *values, int n) {
 double number_in(const json_t *object, const char *key) { return json_number_value(json_object_get(object, key)); }
 const char *text_in(const json_t *object, const char *key) { return json_string_value(json_object_get(object, key)); }
 
+void print_products(const char *whose, const json_t *found) {
+  printf("  %-24s %9.1f GFLOP/s\n", whose, number_in(found, "gflops"));
+  printf("  %-24s %9.1f GFLOP/s\n", "largest product alone", number_in(found, "sgemm_gflops"));
+  printf("  %-24s %9.1f %%\n", "share reached", 100 * number_in(found, "share"));
+}
+
 status make_folder(char *path, size_t room) {
   const char *tmp = getenv("TMPDIR");
   const int n = snprintf(path, room, "%s/linnet-bench-XXXXXX", tmp && *tmp ? tmp : "/tmp");

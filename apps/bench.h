@@ -45,6 +45,9 @@ json_t *json_rounds(const double *values, int n); /* an array of them */
 double number_in(const json_t *object, const char *key);
 const char *text_in(const json_t *object, const char *key);
 
+/* The lines of arithmetic: found has gflops, sgemm_gflops and share. */
+void print_products(const char *whose, const json_t *found);
+
 /* Makes a folder for the time being in $TMPDIR or /tmp. */
 status make_folder(char *path, size_t room);
 

@@ -15,6 +15,7 @@
 #include "apps/interrupt.h"
 #include "apps/limits.h"
 #include "apps/output.h"
+#include "apps/random_model.h"
 #include "apps/synthetic.h"
 #include "linnet.h"
 #include "lm/text.h"
@@ -73,7 +74,6 @@ static status parse_tests(bench *b, const char *list, bool answers) {
 /* Sums over the tensors of the file that are the model's parameters. */
 static status describe(bench *b) {
   const rwkv *m = &b->model->lm;
-  const double table = (double)m->config.vocab_size * m->config.n_embd;
   double of_type[CHECKPOINT_DTYPES] = {0}, row_bytes = 0;
   for (size_t i = 0; i < b->model->params.n; i++) {
     const param *p = &b->model->params.item[i];
@@ -88,15 +88,14 @@ static status describe(bench *b) {
     else
       b->token_bytes += (double)t->bytes;
     if (class == PARAM_MATRIX) of_type[t->dtype] += n;
-    if (class == PARAM_MATRIX || class == PARAM_LOW_RANK) b->body_flops += 2 * n;
   }
   for (int type = 0; type < CHECKPOINT_DTYPES; type++)
     if (of_type[type] > of_type[b->type]) b->type = (checkpoint_dtype)type;
   dtype kept = DTYPE_F32;
   b->kind = limit_kind(packed_type(b->type, &kept) ? kept : DTYPE_F32);
   b->token_bytes += row_bytes;
-  b->head_flops = 2 * table;
-  b->body_flops -= b->head_flops;
+  b->head_flops = 2.0 * m->config.vocab_size * m->config.n_embd;
+  b->body_flops = 2 * weights_of_products(&b->model->params, m->emb) - b->head_flops;
   return STATUS_OK;
 }
 
@@ -317,9 +316,8 @@ static void print_markdown(const json_t *found, const json_t *tests) {
     text_line(text_in(found, "file"));
     return;
   }
-  puts("| model                  |     size |  params | threads |   test |               t/s |   median | reached of "
-       "the "
-       "limit           | share |");
+  puts("| model                  |     size |  params | threads |   test |               t/s |   median | "
+       "reached of the limit           | share |");
   puts("| ---------------------- | -------: | ------: | ------: | -----: | ----------------: | -------: | "
        "------------------------------ | ----: |");
   json_array_foreach(tests, i, t) {

@@ -1,8 +1,7 @@
-/* linnet bench lm-training: a training step (forward, backward, AdamW) of an
- * RWKV-6 of 100 million parameters (12 x 768, 2048 tokens) on rows of 512
- * tokens, and the arithmetic of its products beside the largest product of the
- * same minutes. Counted are two operations a weight and token forward and four
- * backward, the head included and the table of embeddings not. */
+/* linnet bench lm-training: a training step (forward, backward, AdamW) of an RWKV-6 of 100 million parameters (12 x
+ * 768, 2048 tokens) on rows of 512 tokens, and the arithmetic of its products beside the largest product of the same
+ * minutes. Counted are two operations a weight and token forward and four backward, the head included and the table of
+ * embeddings not. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -65,31 +64,21 @@ static void end(subject *s) {
   rwkv_free(&s->lm);
 }
 
-static status step(subject *s) {
+/* Tokens a second of one step. */
+static status step(void *user, double *rate) {
+  subject *s = user;
   ctx *c = s->c;
+  const double start = clock_seconds();
   ctx_reset(c);
   params_zero_grads(&s->params);
   tensor *ids = tensor_2d(c, DTYPE_I32, s->batch, CONTEXT);
   for (int64_t i = 0; ids && i < s->batch * CONTEXT; i++)
     i32(ids)[i] = (int32_t)(random_u64(1, 1, (uint64_t)i) % VOCABULARY);
   tensor *x = ids ? rwkv_forward(c, &s->lm, rwkv_embed(c, &s->lm, ids), NULL) : NULL;
-  const status result = backward(c, cross_entropy(c, rwkv_logits(c, &s->lm, x), s->next, s->weight, 0));
+  status result = backward(c, cross_entropy(c, rwkv_logits(c, &s->lm, x), s->next, s->weight, 0));
   double norm;
-  return result ? result : adamw_step(&s->optimizer, 1e-4, &norm);
-}
-
-/* Tokens a second of each step, the first of which only warms up; the largest
- * product before and after them. */
-static status measure_steps(subject *s, int steps, double *rate, double *most) {
-  double before, after;
-  status result = limit_sgemm(&before);
-  for (int i = -1; !result && i < steps; i++) {
-    const double start = clock_seconds();
-    result = step(s);
-    if (i >= 0) rate[i] = (double)(s->batch * CONTEXT) / (clock_seconds() - start);
-  }
-  if (!result) result = limit_sgemm(&after);
-  if (!result) *most = before > after ? before : after;
+  if (!result) result = adamw_step(&s->optimizer, 1e-4, &norm);
+  *rate = (double)(s->batch * CONTEXT) / (clock_seconds() - start);
   return result;
 }
 
@@ -107,7 +96,7 @@ static json_t *measure(const bench_options *o) {
   subject s = {.batch = o->batch ? o->batch : BATCH};
   double most, *rate = mem_alloc((size_t)o->steps, sizeof *rate);
   status result = rate ? begin(&s) : STATUS_MEMORY;
-  if (!result) result = measure_steps(&s, o->steps, rate, &most);
+  if (!result) result = limit_sgemm_beside(o->steps, step, &s, rate, &most);
   json_t *found = result ? NULL : report(&s, o->steps, rate, most);
   end(&s);
   free(rate);
@@ -116,13 +105,10 @@ static json_t *measure(const bench_options *o) {
 
 static void print(const bench_options *o, const json_t *found) {
   (void)o;
-  printf("training an RWKV-6 of %.1f million parameters, %.0f rows of %.0f "
-         "tokens a step\n",
+  printf("training an RWKV-6 of %.1f million parameters, %.0f rows of %.0f tokens a step\n",
          1e-6 * number_in(found, "parameters"), number_in(found, "batch"), number_in(found, "context"));
   printf("  %-24s %9.1f /s\n", "tokens", number_in(found, "tokens_per_second"));
-  printf("  %-24s %9.1f GFLOP/s\n", "matrix products of a step", number_in(found, "gflops"));
-  printf("  %-24s %9.1f GFLOP/s\n", "largest product alone", number_in(found, "sgemm_gflops"));
-  printf("  %-24s %9.1f %%\n", "share reached", 100 * number_in(found, "share"));
+  print_products("matrix products of a step", found);
 }
 
 const bench_part bench_lm_training = {"lm-training", false, false, measure, print};

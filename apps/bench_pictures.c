@@ -1,18 +1,16 @@
-/* linnet bench pictures: pictures a second through the image tower of RWKV-CLIP
- * B/16 (12 x 640, heads of 80, 224 pixels: 196 tokens a picture) with random
- * weights, and the arithmetic of its products beside the largest f32 product of
- * the same minutes. Weights of 16 bits are those of the same products, packed.
- */
+/* linnet bench pictures: pictures a second through the image tower of RWKV-CLIP B/16 (12 x 640, heads of 80, 224
+ * pixels: 196 tokens a picture) with random weights, and the arithmetic of its products beside the largest f32 product
+ * of the same minutes. Its file is made up, and opened as any other. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <unistd.h>
 
 #include "apps/bench.h"
 #include "apps/limits.h"
 #include "apps/output.h"
 #include "apps/random_model.h"
-#include "kernels/half.h"
 #include "vision/rwkv_clip_image.h"
+#include "weights/convert.h"
 
 enum { SIDE = 224, PATCH = 16, GRID = SIDE / PATCH, BATCH = 8, RUNS = 20 };
 
@@ -29,78 +27,53 @@ static const image_tower_config shape = {.depth = 12,
 typedef struct {
   image_tower tower;
   param_set params;
-  uint8_t *packed; /* all matrices of 16 bits, each aligned to 64 bytes */
   float *pixels;
   ctx *c;
+  int batch;
 } subject;
 
-static const struct {
-  const char *name;
-  dtype type;
-} types[] = {{"F32", DTYPE_F32}, {"F16", DTYPE_F16}, {"BF16", DTYPE_BF16}};
-
-static status find_type(const char *name, dtype *type) {
-  *type = DTYPE_F32;
-  for (size_t i = 0; name && i < sizeof types / sizeof *types; i++)
-    if (!strcmp(name, types[i].name)) {
-      *type = types[i].type;
-      return STATUS_OK;
-    }
-  return name ? fail(STATUS_ARGUMENT,
-                     "--type: pictures are measured with F32, F16 or BF16, "
-                     "found '%s'",
-                     name)
-              : STATUS_OK;
+static status find_type(const char *name, checkpoint_dtype *type) {
+  *type = CHECKPOINT_F32;
+  return !name || (convert_type_parse(name, type) && checkpoint_dtype_block(*type) == 1)
+             ? STATUS_OK
+             : fail(STATUS_ARGUMENT, "--type: pictures are measured with F32, F16 or BF16, found '%s'", name);
 }
 
-/* Matrices that linear() multiplies by: all but the patches', which is its own
- * operator's. */
-static bool can_pack(const subject *s, const param *p) {
-  return p->spec->class == PARAM_MATRIX && p->value != s->tower.patch_weight;
+static status write_tower(checkpoint_dtype type, const char *path) {
+  image_tower tower;
+  param_set params = {0};
+  status s = image_tower_new(&tower, &shape, "", &params);
+  if (!s) s = params_allocate(&params);
+  if (!s) random_weights(&params);
+  if (!s) s = params_save(&params, path, &(params_file){.type = type});
+  params_free(&params);
+  image_tower_free(&tower);
+  return s;
 }
 
-static size_t room_of(dtype type, const tensor *t) {
-  enum { ALIGNED = 64 };
-  return (packed_bytes(type, (size_t)t->dim[0], (size_t)t->dim[1]) + ALIGNED - 1) / ALIGNED * ALIGNED;
-}
-
-/* t's values in 16 bits at `to`, where its data then are. */
-static status pack_tensor(dtype type, tensor *t, uint8_t *to) {
-  const size_t n = (size_t)tensor_count(t);
-  void *rows = mem_alloc(n, sizeof(uint16_t));
-  if (!rows) return STATUS_MEMORY;
-  (type == DTYPE_F16 ? f32_to_f16_array : f32_to_bf16_array)(f32(t), n, rows);
-  packed_put(type, (size_t)t->dim[1], 0, (size_t)t->dim[0], rows, to);
-  free(rows);
-  t->type = type;
-  t->data = to;
-  return STATUS_OK;
-}
-
-static status pack_matrices(subject *s, dtype type) {
-  size_t bytes = 0;
-  for (size_t i = 0; i < s->params.n; i++)
-    if (can_pack(s, &s->params.item[i])) bytes += room_of(type, s->params.item[i].value);
-  if (!(s->packed = aligned_alloc(64, bytes))) return fail(STATUS_MEMORY, "no memory for %zu bytes of weights", bytes);
-  uint8_t *to = s->packed;
-  status result = STATUS_OK;
-  for (size_t i = 0; !result && i < s->params.n; i++) {
-    tensor *t = s->params.item[i].value;
-    if (!can_pack(s, &s->params.item[i])) continue;
-    const size_t room = room_of(type, t);
-    result = pack_tensor(type, t, to);
-    to += room;
-  }
+static status open_tower(subject *s, const char *path) {
+  checkpoint *file = checkpoint_open(path);
+  status result = file ? image_tower_new(&s->tower, &shape, "", &s->params) : last_status();
+  if (!result) result = params_open(&s->params, file, PARAMS_FOR_USE);
+  checkpoint_close(file);
   return result;
 }
 
-static status begin(subject *s, dtype type, int batch) {
-  const size_t n = (size_t)batch * SIDE * SIDE * 3;
-  status result = image_tower_new(&s->tower, &shape, "", &s->params);
-  if (!result) result = params_allocate(&s->params);
+static status make_tower(subject *s, checkpoint_dtype type) {
+  char folder[4096], path[4096 + 16];
+  if (make_folder(folder, sizeof folder)) return last_status();
+  snprintf(path, sizeof path, "%s/tower.gguf", folder);
+  status result = write_tower(type, path);
+  if (!result) result = open_tower(s, path);
+  unlink(path);
+  rmdir(folder);
+  return result;
+}
+
+static status begin(subject *s, checkpoint_dtype type) {
+  const size_t n = (size_t)s->batch * SIDE * SIDE * 3;
+  status result = make_tower(s, type);
   if (result) return result;
-  random_weights(&s->params);
-  if (type != DTYPE_F32 && (result = pack_matrices(s, type))) return result;
   if (!(s->c = ctx_new()) || !(s->pixels = mem_alloc(n, sizeof *s->pixels))) return last_status();
   rng random = rng_make(2, 0);
   for (size_t i = 0; i < n; i++) s->pixels[i] = rng_range(&random, -2, 2);
@@ -110,55 +83,40 @@ static status begin(subject *s, dtype type, int batch) {
 static void end(subject *s) {
   ctx_free(s->c);
   free(s->pixels);
-  free(s->packed);
   params_free(&s->params);
   image_tower_free(&s->tower);
 }
 
-/* Seconds of one batch. */
-static status run_once(subject *s, int batch, double *seconds) {
+/* Pictures a second of one batch. */
+static status run_once(void *user, double *rate) {
+  subject *s = user;
   int h, w;
-  const tensor pixels = {.type = DTYPE_F32, .n_dims = 4, .dim = {batch, SIDE, SIDE, 3}, .data = s->pixels};
+  const tensor pixels = {.type = DTYPE_F32, .n_dims = 4, .dim = {s->batch, SIDE, SIDE, 3}, .data = s->pixels};
   const double start = clock_seconds();
   const tensor *y = image_tower_pool(s->c, &s->tower, image_tower_tokens(s->c, &s->tower, &pixels, &h, &w));
-  *seconds = clock_seconds() - start;
+  *rate = s->batch / (clock_seconds() - start);
   ctx_reset(s->c);
   return y ? STATUS_OK : last_status();
 }
 
-/* Pictures a second of each round, the first of which only warms up; the
- * largest product before and after them. */
-static status measure_rounds(subject *s, int batch, int runs, double *rate, double *most) {
-  double before, after;
-  status result = limit_sgemm(&before);
-  for (int i = -1; !result && i < runs; i++) {
-    double seconds;
-    result = run_once(s, batch, &seconds);
-    if (!result && i >= 0) rate[i] = batch / seconds;
-  }
-  if (!result) result = limit_sgemm(&after);
-  if (!result) *most = before > after ? before : after;
-  return result;
-}
-
-static json_t *report(const bench_options *o, int batch, int runs, double flops, double *rate, double most) {
+static json_t *report(const subject *s, checkpoint_dtype type, int runs, double *rate, double most) {
   json_t *rounds = json_rounds(rate, runs);
+  const double flops = 2 * weights_of_products(&s->params, NULL) * GRID * GRID;
   const double pictures = median(rate, runs), gflops = 1e-9 * flops * pictures;
-  return json_pack("{s:s,s:i,s:o,s:o,s:o,s:o,s:o}", "type", o->type ? o->type : "F32", "batch", batch,
+  return json_pack("{s:s,s:i,s:o,s:o,s:o,s:o,s:o}", "type", checkpoint_dtype_name(type), "batch", s->batch,
                    "pictures_per_second", json_number(pictures), "gflops", json_number(gflops), "sgemm_gflops",
                    json_number(most), "share", json_number(gflops / most), "rounds", rounds);
 }
 
 static json_t *measure(const bench_options *o) {
-  const int batch = o->batch ? o->batch : BATCH, runs = runs_or(o, RUNS);
-  dtype type;
+  const int runs = runs_or(o, RUNS);
+  subject s = {.batch = o->batch ? o->batch : BATCH};
+  checkpoint_dtype type;
   if (find_type(o->type, &type)) return NULL;
   double most, *rate = mem_alloc((size_t)runs, sizeof *rate);
-  subject s = {0};
-  status result = rate ? begin(&s, type, batch) : STATUS_MEMORY;
-  if (!result) result = measure_rounds(&s, batch, runs, rate, &most);
-  const double flops = result ? 0 : 2 * weights_of_products(&s.params, NULL) * GRID * GRID;
-  json_t *found = result ? NULL : report(o, batch, runs, flops, rate, most);
+  status result = rate ? begin(&s, type) : STATUS_MEMORY;
+  if (!result) result = limit_sgemm_beside(runs, run_once, &s, rate, &most);
+  json_t *found = result ? NULL : report(&s, type, runs, rate, most);
   end(&s);
   free(rate);
   return found;
@@ -166,13 +124,10 @@ static json_t *measure(const bench_options *o) {
 
 static void print(const bench_options *o, const json_t *found) {
   (void)o;
-  printf("the image tower of RWKV-CLIP B/16, %.0f pictures at once, weights in "
-         "%s\n",
-         number_in(found, "batch"), text_in(found, "type"));
+  printf("the image tower of RWKV-CLIP B/16, %.0f pictures at once, weights in %s\n", number_in(found, "batch"),
+         text_in(found, "type"));
   printf("  %-24s %9.2f /s\n", "pictures", number_in(found, "pictures_per_second"));
-  printf("  %-24s %9.1f GFLOP/s\n", "their matrix products", number_in(found, "gflops"));
-  printf("  %-24s %9.1f GFLOP/s\n", "largest f32 product", number_in(found, "sgemm_gflops"));
-  printf("  %-24s %9.1f %%\n", "share reached", 100 * number_in(found, "share"));
+  print_products("their matrix products", found);
 }
 
 const bench_part bench_pictures = {"pictures", false, false, measure, print};

@@ -18,9 +18,7 @@ static void print(const bench_options *o, const json_t *found) {
   (void)o;
   printf("training, %.0f scenes a step\n", number_in(found, "batch"));
   printf("  %-24s %9.1f /s\n", "scenes", number_in(found, "samples_per_second"));
-  printf("  %-24s %9.1f GFLOP/s\n", "matrix products of a step", number_in(found, "gflops"));
-  printf("  %-24s %9.1f GFLOP/s\n", "largest product alone", number_in(found, "sgemm_gflops"));
-  printf("  %-24s %9.1f %%\n", "share reached", 100 * number_in(found, "share"));
+  print_products("matrix products of a step", found);
 }
 
 const bench_part bench_training = {"training", true, false, measure, print};

@@ -47,16 +47,6 @@ typedef struct {
   progress bar;
 } job;
 
-/* "f16" or "Q4_K", in any case; false if it is no type that tensors can be converted to. */
-static bool parse_type(const char *word, checkpoint_dtype *type) {
-  char upper[16];
-  const size_t n = strlen(word);
-  if (n >= sizeof upper) return false;
-  for (size_t i = 0; i <= n; i++) upper[i] = word[i] >= 'a' && word[i] <= 'z' ? (char)(word[i] - 32) : word[i];
-  return checkpoint_dtype_parse(upper, type) && (checkpoint_dtype_block(*type) > 1 || *type == CHECKPOINT_F32 ||
-                                                 *type == CHECKPOINT_F16 || *type == CHECKPOINT_BF16);
-}
-
 /* Cuts `text` at its commas and equal signs; the rules point into it. */
 static bool parse_rules(job *j, char *text) {
   j->options.rules = j->rules;
@@ -68,7 +58,7 @@ static bool parse_rules(job *j, char *text) {
     convert_rule *r = &j->rules[j->options.n_rules++];
     r->pattern = text;
     r->keep = !strcmp(type, "keep");
-    if (!r->keep && !parse_type(type, &r->type)) return false;
+    if (!r->keep && !convert_type_parse(type, &r->type)) return false;
   }
   return true;
 }
@@ -193,7 +183,7 @@ int run_convert(const verb *self, int argc, char **argv) {
   if (argc - at != 2) return misuse(self, "expected IN and OUT, found %d operands", argc - at);
   j.in = argv[at];
   j.out = argv[at + 1];
-  if (type && !parse_type(type, &j.type)) return misuse(self, "--type: there is no type '%s'", type);
+  if (type && !convert_type_parse(type, &j.type)) return misuse(self, "--type: there is no type '%s'", type);
   if (type && checkpoint_dtype_block(j.type) > 1) return misuse(self, "--type: for %s there is linnet quantize", type);
   j.options.type = type ? &j.type : NULL;
   linnet_set_threads(threads);
@@ -211,7 +201,7 @@ int run_quantize(const verb *self, int argc, char **argv) {
   if (argc - at != 3) return misuse(self, "expected IN, OUT and TYPE, found %d operands", argc - at);
   j.in = argv[at];
   j.out = argv[at + 1];
-  if (!parse_type(argv[at + 2], &j.type)) return misuse(self, "there is no type '%s'", argv[at + 2]);
+  if (!convert_type_parse(argv[at + 2], &j.type)) return misuse(self, "there is no type '%s'", argv[at + 2]);
   j.options.type = &j.type;
   linnet_set_threads(threads);
   return finish(self, &j);

@@ -27,5 +27,9 @@ peak_kind limit_kind(dtype weights);
 
 /* The most GFLOP/s that f32 matrix products reach here: the best time of a few shapes. */
 status limit_sgemm(double *gflops);
+/* That before and after `runs` rounds, the better of the two in *gflops. A round gives its rate; one before them warms
+ * up. */
+status limit_sgemm_beside(int runs, status (*round)(void *user, double *rate), void *user, double *rates,
+                          double *gflops);
 
 #endif

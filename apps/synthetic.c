@@ -9,10 +9,8 @@
 
 #include "apps/interrupt.h"
 #include "apps/progress.h"
-#include "kernels/half.h"
 #include "lm/text.h"
 #include "weights/convert.h"
-#include "weights/packing.h"
 
 /* --- shapes ------------------------------------------------------------------------------------------------------- */
 
@@ -21,8 +19,6 @@ static const struct {
   int layers, width, ffn;
 } shapes[] = {{"rwkv6-100m", 12, 768, 2688}, {"rwkv6-1b6", 24, 2048, 7168}, {"rwkv6-3b", 32, 2560, 8960}};
 enum { SHAPES = sizeof shapes / sizeof *shapes, HEAD = 64, VOCABULARY = 65536 };
-
-const char *synthetic_shapes(void) { return "rwkv6-100m, rwkv6-1b6, rwkv6-3b"; }
 
 /* Low ranks as published models of that width have them. */
 static void set_shape(rwkv_config *k, int layers, int width, int ffn, int vocabulary) {
@@ -52,24 +48,15 @@ static status parse_shape(const char *text, rwkv_config *k) {
     size[n++] = (int)value;
   }
   if (*at || n < 2)
-    return fail(STATUS_ARGUMENT, "there is no shape '%s'; there are %s, and LAYERSxWIDTH[xFFN[xVOCABULARY]]", text,
-                synthetic_shapes());
+    return fail(STATUS_ARGUMENT,
+                "there is no shape '%s'; there are rwkv6-100m, rwkv6-1b6, rwkv6-3b, and "
+                "LAYERSxWIDTH[xFFN[xVOCABULARY]]",
+                text);
   const int usual_ffn = size[1] * 7 / 2 / 32 * 32; /* 3.5 times the width */
   set_shape(k, size[0], size[1], n > 2 ? size[2] : usual_ffn, n > 3 ? size[3] : VOCABULARY);
   return k->vocab_size > 256
              ? rwkv_config_check(k)
              : fail(STATUS_ARGUMENT, "a vocabulary of %d is too small: there are 256 bytes and the end", k->vocab_size);
-}
-
-static status parse_type(const char *text, checkpoint_dtype *type) {
-  char upper[16];
-  const size_t n = strlen(text);
-  for (size_t i = 0; n < sizeof upper && i <= n; i++) upper[i] = (char)toupper((unsigned char)text[i]);
-  dtype packed;
-  if (n < sizeof upper && checkpoint_dtype_parse(upper, type) &&
-      (*type == CHECKPOINT_F32 || packed_type(*type, &packed)))
-    return STATUS_OK;
-  return fail(STATUS_ARGUMENT, "weights cannot have the type '%s'", text);
 }
 
 /* --- values ------------------------------------------------------------------------------------------------------- */
@@ -115,19 +102,6 @@ static status advance(job *j, int64_t values) {
   return interrupted ? fail(STATUS_INTERRUPTED, "stopped") : STATUS_OK;
 }
 
-static void encode(checkpoint_dtype type, const float *values, size_t n, void *out) {
-  dtype packed = DTYPE_F32;
-  packed_type(type, &packed);
-  if (packed == DTYPE_F16)
-    f32_to_f16_array(values, n, out);
-  else if (packed == DTYPE_BF16)
-    f32_to_bf16_array(values, n, out);
-  else if (dtype_is_quant(packed))
-    quant_encode(dtype_quant(packed), values, n, out);
-  else
-    memcpy(out, values, n * sizeof *values);
-}
-
 /* A matrix by its rows: some that are random, again and again. Variance keeps sums of products near 1. */
 static status put_rows(job *j, const param *p, const checkpoint_tensor *t, rng *random) {
   const size_t last = (size_t)t->dim[t->n_dims - 1], rows = (size_t)checkpoint_elements(t) / last,
@@ -139,7 +113,7 @@ static status put_rows(job *j, const param *p, const checkpoint_tensor *t, rng *
   status s = values && bytes ? STATUS_OK : STATUS_MEMORY;
   const float scale = 0.5f / sqrtf((float)(p->spec->class == PARAM_LOW_RANK && rows > last ? rows : last));
   for (size_t i = 0; !s && i < some * last; i++) values[i] = scale * rng_normal(random);
-  if (!s) encode(type, values, some * last, bytes);
+  if (!s) writer_encode(type, values, some * last, bytes);
   for (size_t at = 0, n; !s && at < rows; at += n) {
     n = rows - at < some ? rows - at : some;
     s = writer_put(j->out, t->name, bytes, n * row_bytes);
@@ -250,7 +224,8 @@ status synthetic_make(const synthetic_model *model, const char *path) {
   if (model->layout && !j.llama && strcmp(model->layout, "official"))
     return fail(STATUS_ARGUMENT, "there is no layout '%s', but official and llama", model->layout);
   status s = parse_shape(model->shape, &j.config);
-  if (!s) s = parse_type(model->type ? model->type : "Q8_0", &j.type);
+  const char *type = model->type ? model->type : "Q8_0";
+  if (!s && !convert_type_parse(type, &j.type)) s = fail(STATUS_ARGUMENT, "weights cannot have the type '%s'", type);
   if (s) return s;
   watch_interrupts();
   j.bar = progress_begin(false);

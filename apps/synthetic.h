@@ -6,12 +6,10 @@
 #include "kernels/base.h"
 
 typedef struct {
-  const char *shape;  /* a name (synthetic_shapes()), or LAYERSxWIDTH, perhaps xFFN, perhaps xVOCABULARY: 24x2048 */
+  const char *shape;  /* a name (rwkv6-1b6, ...), or LAYERSxWIDTH, perhaps xFFN, perhaps xVOCABULARY: 24x2048 */
   const char *type;   /* of the matrices: F32, F16, BF16 or a block type; NULL = Q8_0. The rest is F32 */
   const char *layout; /* "llama", or "official" (NULL): interleaved, as linnet quantize writes */
 } synthetic_model;
-
-const char *synthetic_shapes(void); /* the names, joined by ", " */
 
 /* Writes the GGUF file, whole or not at all. The same model gives the same bytes. Some rows of a matrix are random, the
  * others repeat them, so that it takes hardly longer than writing. STATUS_ARGUMENT for a shape, type or layout that

@@ -26,6 +26,15 @@ static bool is_low_rank(const char *name, size_t stem) {
          name[stem - 3] >= 'a' && name[stem - 3] <= 'z' && name[stem - 4] == '_';
 }
 
+bool convert_type_parse(const char *word, checkpoint_dtype *type) {
+  char upper[16];
+  const size_t n = strlen(word);
+  if (n >= sizeof upper) return false;
+  for (size_t i = 0; i <= n; i++) upper[i] = word[i] >= 'a' && word[i] <= 'z' ? (char)(word[i] - 32) : word[i];
+  return checkpoint_dtype_parse(upper, type) && (checkpoint_dtype_block(*type) > 1 || *type == CHECKPOINT_F32 ||
+                                                 *type == CHECKPOINT_F16 || *type == CHECKPOINT_BF16);
+}
+
 bool convert_quantizable(const checkpoint_tensor *t) {
   enum { ROWS = 32 };
   const size_t length = strlen(t->name), suffix = strlen("weight");

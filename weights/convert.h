@@ -14,6 +14,8 @@
 #include "weights/checkpoint.h"
 #include "weights/llama_layout.h"
 
+/* "f16" or "Q4_K", in any case; false if it is no type that tensors can be converted to. */
+bool convert_type_parse(const char *word, checkpoint_dtype *type);
 /* The block type is for this tensor. */
 bool convert_quantizable(const checkpoint_tensor *t);
 /* The type that takes the place of `wanted` for rows of this length. */

@@ -316,10 +316,12 @@ static void narrow_slice(checkpoint_dtype dtype, const float *values, size_t n, 
     f32_to_bf16_array(values, n, out);
   else if (checkpoint_dtype_quant(dtype, &type))
     quant_encode(type, values, n, out);
+  else
+    memcpy(out, values, n * sizeof *values);
 }
 
 /* On all threads: encoding a block type is a search. */
-static void narrow(checkpoint_dtype dtype, const float *values, size_t n, uint8_t *out) {
+void writer_encode(checkpoint_dtype dtype, const float *values, size_t n, uint8_t *out) {
   enum { SLICE = 2048 }; /* values: whole blocks of each type */
   const size_t block = checkpoint_dtype_block(dtype), size = checkpoint_dtype_size(dtype);
 #pragma omp parallel for schedule(static) if (block > 1 && n > SLICE)
@@ -333,7 +335,7 @@ static status put_narrowed(writer *w, const writer_tensor *t, const float *value
   for (size_t done = 0, part; done < n; done += part) {
     part = n - done < PART ? n - done : PART;
     if (check_range(t, values + done, part)) return last_status();
-    narrow(t->dtype, values + done, part, (uint8_t *)out);
+    writer_encode(t->dtype, values + done, part, (uint8_t *)out);
     if (put(w, t, out, part / checkpoint_dtype_block(t->dtype) * checkpoint_dtype_size(t->dtype))) return last_status();
   }
   return STATUS_OK;

@@ -56,6 +56,8 @@ status writer_declare_interleaved(writer *w, const char *name, checkpoint_dtype 
 /* The next bytes of a tensor. Tensors come in the order of their declaration, each complete before the next; the name
  * is there so that a mistake is found. Empty tensors are skipped by themselves. */
 status writer_put(writer *w, const char *name, const void *data, size_t bytes);
+/* n values as a tensor of type F32, F16, BF16 or a block type (n whole blocks) holds them, for writer_put(). */
+void writer_encode(checkpoint_dtype dtype, const float *values, size_t n, uint8_t *out);
 /* The next n values of a tensor that was declared F32, F16, BF16 (rounded to nearest even) or a block type (n whole
  * blocks; quant_encode). STATUS_ARGUMENT for others. STATUS_UNSUPPORTED for a finite value that rounding makes
  * infinite, since no loader would take the file; for block types, which keep their scales as f16, for all of 65520 and

@@ -268,18 +268,5 @@ ALWAYS_INLINE wide wide_add(wide x, wide y) {
   return (wide){lanes_fused(x.a, y.a, lanes_all(&one)), lanes_fused(x.b, y.b, lanes_all(&one))};
 }
 #endif
-/* The first n of the lanes, or all. */
-ALWAYS_INLINE lanes lanes_load_part(const float *from, size_t n) {
-  return n < LANES ? lanes_tail(false, from, n) : lanes_load(from);
-}
-ALWAYS_INLINE void lanes_store_part(float *to, size_t n, lanes x) {
-  if (n >= LANES) {
-    lanes_store(to, x);
-    return;
-  }
-  float part[LANES];
-  lanes_store(part, x);
-  memcpy(to, part, n * sizeof *part);
-}
 
 #endif

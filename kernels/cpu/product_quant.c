@@ -72,21 +72,6 @@ ALWAYS_INLINE void add_group(quant_type type, size_t R, size_t T, const group *c
       total[i * R + r] = lanes_fused(total[i * R + r], lanes_all(record + RECORD_MOMENT * T + 4 * i), w[r]->min);
 }
 
-/* The first n of the lanes. */
-ALWAYS_INLINE void lanes_put(float *to, lanes x, size_t n) {
-  if (n >= LANES) {
-    lanes_store(to, x);
-    return;
-  }
-  float all[LANES];
-  lanes_store(all, x);
-  memcpy(to, all, n * sizeof *to);
-}
-
-ALWAYS_INLINE lanes lanes_get(const float *from, size_t n) {
-  return n >= LANES ? lanes_load(from) : lanes_tail(false, from, n);
-}
-
 /* --- one row ------------------------------------------------------------------------------------------------------ */
 
 ALWAYS_INLINE void one_panel_of(quant_type type, const product *p, size_t panel) {
@@ -104,7 +89,7 @@ ALWAYS_INLINE void one_panel_of(quant_type type, const product *p, size_t panel)
       add_group(type, 1, 1, &w, record, &total);
     }
   }
-  lanes_put(p->y + panel * PACKED_ROWS, total, p->w->N - panel * PACKED_ROWS);
+  lanes_store_part(p->y + panel * PACKED_ROWS, p->w->N - panel * PACKED_ROWS, total);
 }
 
 static void one_panel(const product *p, size_t panel) {
@@ -148,7 +133,7 @@ ALWAYS_INLINE void tile_of(quant_type type, size_t T, size_t blocks, group (*w)[
 #pragma GCC unroll UNROLL
     for (size_t r = 0; r < R; r++)
       total[i * R + r] =
-          first || columns <= r * LANES ? lanes_zero() : lanes_get(y + i * ldy + r * LANES, columns - r * LANES);
+          first || columns <= r * LANES ? lanes_zero() : lanes_load_part(y + i * ldy + r * LANES, columns - r * LANES);
       /* Rows of y lie pages apart: the next tile's are asked for while this one is computed. */
 #pragma GCC unroll UNROLL
   for (size_t i = 0; i < T; i++)
@@ -164,7 +149,7 @@ ALWAYS_INLINE void tile_of(quant_type type, size_t T, size_t blocks, group (*w)[
   for (size_t i = 0; i < T; i++)
 #pragma GCC unroll UNROLL
     for (size_t r = 0; r < R; r++)
-      if (columns > r * LANES) lanes_put(y + i * ldy + r * LANES, total[i * R + r], columns - r * LANES);
+      if (columns > r * LANES) lanes_store_part(y + i * ldy + r * LANES, columns - r * LANES, total[i * R + r]);
 }
 
 /* A constant that no array of a tile is too small for. */

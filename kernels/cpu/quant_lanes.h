@@ -466,4 +466,18 @@ ALWAYS_INLINE int32_t lanes_round(lanes x, float times, void *to) {
 }
 #endif
 
+/* The first n of the lanes, or all. */
+ALWAYS_INLINE lanes lanes_load_part(const float *from, size_t n) {
+  return n < LANES ? lanes_tail(false, from, n) : lanes_load(from);
+}
+ALWAYS_INLINE void lanes_store_part(float *to, size_t n, lanes x) {
+  if (n >= LANES) {
+    lanes_store(to, x);
+    return;
+  }
+  float part[LANES];
+  lanes_store(part, x);
+  memcpy(to, part, n * sizeof *part);
+}
+
 #endif
