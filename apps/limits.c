@@ -32,7 +32,7 @@ double limit_read_seconds(const void *from, size_t n) {
 
 status limit_buffer_new(limit_buffer *b, size_t n) {
   *b = (limit_buffer){.n = n};
-  if (!(b->memory = mem_alloc(n, 1))) return STATUS_MEMORY;
+  if (!(b->memory = mem_aligned(n))) return STATUS_MEMORY;
   uint8_t *bytes = b->memory;
 #pragma omp parallel for schedule(static)
   for (size_t i = 0; i < n; i++) bytes[i] = (uint8_t)i;

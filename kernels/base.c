@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 static _Thread_local char error_text[8192]; /* room for a path of the longest kind, and what is wrong with it */
@@ -73,6 +74,16 @@ void *mem_alloc(size_t n, size_t size) { return mem_grow(NULL, n, size); }
 void *mem_zero(size_t n, size_t size) {
   void *p = mem_alloc(n, size);
   if (p) memset(p, 0, n * size);
+  return p;
+}
+
+void *mem_aligned(size_t bytes) {
+  enum { LINE = 64, LARGE = 1 << 21 };
+  const size_t line = bytes < LARGE ? LINE : LARGE;
+  size_t padded;
+  void *p = size_add(bytes, line - 1, &padded) ? aligned_alloc(line, padded / line * line + (bytes ? 0 : line)) : NULL;
+  if (!p) return fail_null(STATUS_MEMORY, "out of memory: %zu bytes were needed", bytes);
+  if (line == LARGE) madvise(p, bytes, MADV_HUGEPAGE); /* a hint: that it fails is no harm */
   return p;
 }
 

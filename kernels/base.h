@@ -42,6 +42,8 @@ void *mem_alloc(size_t n, size_t size);
 void *mem_zero(size_t n, size_t size);
 void *mem_grow(void *old, size_t n, size_t size); /* `old` stays valid on failure */
 char *mem_string(const char *text);               /* strdup with the same rule */
+/* Bytes that begin with a cache line and, if they are many, lie on large pages where the system has such. */
+void *mem_aligned(size_t bytes);
 /* Room for one item more in an array of `count` that doubles: the array, moved or not; NULL as mem_grow. */
 void *mem_room(void *items, size_t count, size_t *capacity, size_t size);
 bool text_ends_with(const char *text, const char *ending);

@@ -38,11 +38,8 @@ static bool add_chunk(arena *a, size_t bytes) {
   size_t size = a->n_chunks ? 2 * a->chunks[a->n_chunks - 1].size : FIRST_CHUNK;
   if (size > (size_t)256 << 20) size = (size_t)256 << 20;
   if (size < bytes) size = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-  char *data = aligned_alloc(ALIGNMENT, size);
-  if (!data) {
-    fail(STATUS_MEMORY, "out of memory: %zu bytes of working memory were needed", size);
-    return false;
-  }
+  char *data = mem_aligned(size);
+  if (!data) return false;
   a->chunks[a->n_chunks++] = (chunk){data, size};
   return true;
 }

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "weights/packing.h"
 #include "weights/writer.h"
@@ -70,21 +69,10 @@ status params_declare(param_set *set, const char *prefix, const param_spec *rows
   return STATUS_OK;
 }
 
-/* Large buffers lie on large pages, where there are such: small ones would be handed out one by one. */
-static void *bytes_new(size_t bytes) {
-  enum { LARGE = 1 << 21 };
-  const size_t line = bytes < LARGE ? LINE : LARGE;
-  size_t padded;
-  void *p = size_add(bytes, line - 1, &padded) ? aligned_alloc(line, padded / line * line + (bytes ? 0 : line)) : NULL;
-  if (!p) return fail_null(STATUS_MEMORY, "out of memory: the model needs %zu bytes", bytes);
-  if (line == LARGE) madvise(p, bytes, MADV_HUGEPAGE); /* a hint: that it fails is no harm */
-  return p;
-}
-
 static float *buffer_new(size_t count) {
   size_t bytes;
   if (!size_mul(count, sizeof(float), &bytes)) return fail_null(STATUS_MEMORY, "the model is too large");
-  float *p = bytes_new(bytes);
+  float *p = mem_aligned(bytes);
   if (p) memset(p, 0, bytes);
   return p;
 }
@@ -96,7 +84,7 @@ static void *place_of(const param_set *set, const param *p) {
 
 status params_allocate(param_set *set) {
   set->values = buffer_new(set->count);
-  set->packed = set->packed_bytes ? bytes_new(set->packed_bytes) : NULL;
+  set->packed = set->packed_bytes ? mem_aligned(set->packed_bytes) : NULL;
   set->tensors = mem_zero(2 * set->n, sizeof *set->tensors); /* values, then gradients */
   if (!set->values || !set->tensors || (set->packed_bytes && !set->packed)) return STATUS_MEMORY;
   for (size_t i = 0; i < set->n; i++) {

@@ -10,6 +10,7 @@
 #define LINNET_KERNELS_CPU_HALF_FIXED_H
 
 #include "kernels/cpu/half_exact.h"
+#include "kernels/cpu/panel_sums.h"
 
 enum {
   FIXED_RUN = 64,
@@ -127,14 +128,13 @@ static bool fixed_lines(bool bf16, const uint8_t *from, size_t n, uint8_t *to, f
 
 /* --- the kernel --------------------------------------------------------------------------------------------------- */
 
-/* Where a tile of T rows and R panels is: `lines` of a chunk; y holds the sums of the chunks before unless `first`. */
+/* Where a tile of T rows and R panels is: `lines` of a chunk. */
 typedef struct {
   const fixed_weights *w;
-  size_t lines, stride, M, N, columns;
-  bool first;
-  const int16_t *x;   /* rows: `stride` apart */
-  const float *steps; /* runs: M apart */
-  float *y;           /* rows: N apart; `columns` of them in the last panel */
+  size_t lines, stride, M;
+  const int16_t *x;           /* rows: `stride` apart */
+  const float *steps;         /* runs: M apart */
+  lanes (*sum)[FIXED_PANELS]; /* of each row; added to */
 } fixed_tile;
 
 ALWAYS_INLINE void fixed_sums(const fixed_tile *p, size_t T, size_t R, size_t panel) {
@@ -142,9 +142,7 @@ ALWAYS_INLINE void fixed_sums(const fixed_tile *p, size_t T, size_t R, size_t pa
 #pragma GCC unroll 6
   for (size_t t = 0; t < T; t++)
 #pragma GCC unroll 4
-    for (size_t r = 0; r < R; r++)
-      total[t * R + r] =
-          p->first ? lanes_zero() : lanes_load_part(p->y + t * p->N + r * LANES, r + 1 < R ? LANES : p->columns);
+    for (size_t r = 0; r < R; r++) total[t * R + r] = p->sum[t][panel + r];
   for (size_t start = 0, run = 0; start < p->lines; start += FIXED_RUN / 2, run++) {
     const size_t end = smaller(start + FIXED_RUN / 2, p->lines);
     sums sum[FIXED_ROWS * FIXED_PANELS];
@@ -173,8 +171,7 @@ ALWAYS_INLINE void fixed_sums(const fixed_tile *p, size_t T, size_t R, size_t pa
 #pragma GCC unroll 6
   for (size_t t = 0; t < T; t++)
 #pragma GCC unroll 4
-    for (size_t r = 0; r < R; r++)
-      lanes_store_part(p->y + t * p->N + r * LANES, r + 1 < R ? LANES : p->columns, total[t * R + r]);
+    for (size_t r = 0; r < R; r++) p->sum[t][panel + r] = total[t * R + r];
 }
 
 ALWAYS_INLINE void fixed_rows(const fixed_tile *p, size_t T, size_t R, size_t panel) {
@@ -202,8 +199,8 @@ ALWAYS_INLINE void fixed_rows(const fixed_tile *p, size_t T, size_t R, size_t pa
   }
 }
 
-/* All rows of a chunk and `panels` panels, of which the last has `columns` columns. */
-static void fixed_chunk(fixed_tile tile, size_t panels, size_t columns) {
+/* All rows of a chunk and `panels` panels. */
+static void fixed_chunk(fixed_tile tile, size_t panels) {
   for (size_t m = 0; m < tile.M; m += FIXED_ROWS) {
     const size_t rows = smaller(FIXED_ROWS, tile.M - m);
     for (size_t at = 0, R; at < panels; at += R) {
@@ -211,9 +208,8 @@ static void fixed_chunk(fixed_tile tile, size_t panels, size_t columns) {
       fixed_tile here = tile;
       here.x += m * tile.stride;
       here.steps += m;
-      here.y += m * tile.N + at * LANES;
+      here.sum += m;
       R = left >= FIXED_PANELS ? FIXED_PANELS : left >= 2 ? 2 : 1;
-      here.columns = left == R ? columns : LANES;
       if (R == FIXED_PANELS)
         fixed_rows(&here, rows, FIXED_PANELS, at);
       else if (FIXED_PANELS > 2 && R == 2)
@@ -237,8 +233,11 @@ static void exact_panel(const fixed_product *p, size_t panel, bool all) {
 static void fixed_panels(const fixed_product *p, size_t first, size_t panels) {
   const size_t K = p->w->K, width = fixed_width(K), N = p->w->N, bytes = packed_panel_bytes(p->w->type, K);
   const uint8_t *data = (const uint8_t *)p->w->data + first * bytes;
+  const panel_place place = {p->M, FIXED_PANELS, N - first * LANES, N, p->y + first * LANES};
+  lanes sum[PRODUCT_ROWS_MAX][FIXED_PANELS];
   fixed_weights w;
   bool wrong[FIXED_PANELS] = {false};
+  panel_sums_begin(&place, true, *sum);
   for (size_t k = 0; k < width; k += FIXED_CHUNK) {
     const size_t lines = smaller(FIXED_CHUNK, width - k) / 2;
     for (size_t r = 0; r < panels; r++)
@@ -249,13 +248,12 @@ static void fixed_panels(const fixed_product *p, size_t first, size_t panels) {
                              .lines = lines,
                              .stride = 2 * lines,
                              .M = p->M,
-                             .N = N,
-                             .first = k == 0,
                              .x = p->values + k * p->M,
                              .steps = p->steps + k / FIXED_RUN * p->M,
-                             .y = p->y + first * LANES};
-    fixed_chunk(tile, panels, smaller(LANES, N - (first + panels - 1) * LANES));
+                             .sum = sum};
+    fixed_chunk(tile, panels);
   }
+  panel_sums_end(&place, *sum);
   for (size_t r = 0; r < panels; r++) exact_panel(p, first + r, wrong[r]);
 }
 

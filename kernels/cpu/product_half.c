@@ -6,14 +6,17 @@
 #else
 #include "kernels/cpu/half_fixed.h"
 #endif
+#include "kernels/cpu/parts.h"
 
 static void few_rows(const packed_matrix *w, size_t M, const float *x, float *y) {
   static const size_t rows[EXACT_MOST] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  const size_t panels = (w->N + PACKED_ROWS - 1) / PACKED_ROWS;
-#pragma omp parallel for schedule(static) if (M * w->N * w->K >= CPU_PARALLEL_MIN)
-  for (size_t panel = 0; panel < panels; panel++)
-    for (size_t m = 0; m < M; m += EXACT_MOST)
-      exact_rows(w, panel, smaller(EXACT_MOST, M - m), rows, x + m * w->K, y + m * w->N);
+  parts work;
+  parts_cut(&work, (w->N + PACKED_ROWS - 1) / PACKED_ROWS);
+#pragma omp parallel for schedule(dynamic) if (M * w->N * w->K >= CPU_PARALLEL_MIN)
+  for (size_t part = 0; part < work.count; part++)
+    for (size_t panel = work.from[part]; panel < work.from[part + 1]; panel++)
+      for (size_t m = 0; m < M; m += EXACT_MOST)
+        exact_rows(w, panel, smaller(EXACT_MOST, M - m), rows, x + m * w->K, y + m * w->N);
 }
 
 #if defined(CPU_NEON)
@@ -26,13 +29,16 @@ static void many_rows(const packed_matrix *w, size_t M, const float *x, void *ro
 static void many_rows(const packed_matrix *w, size_t M, const float *x, void *room, float *y) {
   const fixed_product product = fixed_open(w, M, x, room, y), *p = &product;
   const size_t N = p->w->N, panels = (N + PACKED_ROWS - 1) / PACKED_ROWS;
+  parts work;
+  parts_cut(&work, (panels + FIXED_PANELS - 1) / FIXED_PANELS);
 #pragma omp parallel if (M * N * p->w->K >= CPU_PARALLEL_MIN)
   {
 #pragma omp for schedule(static)
     for (size_t m = 0; m < M; m++) fixed_row(p, m);
-#pragma omp for schedule(static)
-    for (size_t first = 0; first < panels; first += FIXED_PANELS)
-      fixed_panels(p, first, smaller(FIXED_PANELS, panels - first));
+#pragma omp for schedule(dynamic)
+    for (size_t part = 0; part < work.count; part++)
+      for (size_t i = work.from[part]; i < work.from[part + 1]; i++)
+        fixed_panels(p, i * FIXED_PANELS, smaller(FIXED_PANELS, panels - i * FIXED_PANELS));
   }
 }
 #endif

@@ -8,6 +8,8 @@
  * second cache holds. */
 #include "kernels/cpu/variant.h"
 
+#include "kernels/cpu/panel_sums.h"
+#include "kernels/cpu/parts.h"
 #include "kernels/cpu/quant_rows.h"
 #include "kernels/cpu/quant_weights.h"
 
@@ -122,23 +124,22 @@ static void one_panel(const product *p, size_t panel) {
 
 /* --- several rows ------------------------------------------------------------------------------------------------- */
 
-/* `blocks` groups of R panels, w [R][CHUNK], meet the records of a tile; first: y is written, else added to. columns:
- * of y from there on. */
+/* Chunks from..to - 1 of as many panels as a tile has, and all rows. */
+typedef struct {
+  const product *p;
+  size_t from, to, panel;
+  lanes (*sum)[TILE_PANELS]; /* of each row */
+} span;
+
+/* `blocks` groups of panels, w [TILE_PANELS][CHUNK], meet the records of a tile of T tokens, whose totals follow. */
 ALWAYS_INLINE void tile_of(quant_type type, size_t T, size_t blocks, group (*w)[CHUNK], const uint8_t *record,
-                           bool first, size_t columns, size_t ldy, float *y) {
+                           lanes (*to)[TILE_PANELS]) {
   const size_t R = TILE_PANELS;
   lanes total[TILE_TOKENS * TILE_PANELS];
 #pragma GCC unroll UNROLL
   for (size_t i = 0; i < T; i++)
 #pragma GCC unroll UNROLL
-    for (size_t r = 0; r < R; r++)
-      total[i * R + r] =
-          first || columns <= r * LANES ? lanes_zero() : lanes_load_part(y + i * ldy + r * LANES, columns - r * LANES);
-      /* Rows of y lie pages apart: the next tile's are asked for while this one is computed. */
-#pragma GCC unroll UNROLL
-  for (size_t i = 0; i < T; i++)
-#pragma GCC unroll UNROLL
-    for (size_t r = 0; r < R; r++) __builtin_prefetch(y + (T + i) * ldy + r * LANES, 1);
+    for (size_t r = 0; r < R; r++) total[i * R + r] = to[i][r];
   for (size_t b = 0; b < blocks; b++, record += T * RECORD_BYTES) {
     const group *now[TILE_PANELS];
 #pragma GCC unroll UNROLL
@@ -148,44 +149,73 @@ ALWAYS_INLINE void tile_of(quant_type type, size_t T, size_t blocks, group (*w)[
 #pragma GCC unroll UNROLL
   for (size_t i = 0; i < T; i++)
 #pragma GCC unroll UNROLL
-    for (size_t r = 0; r < R; r++)
-      if (columns > r * LANES) lanes_store_part(y + i * ldy + r * LANES, columns - r * LANES, total[i * R + r]);
+    for (size_t r = 0; r < R; r++) to[i][r] = total[i * R + r];
 }
 
 /* A constant that no array of a tile is too small for. */
 ALWAYS_INLINE size_t tokens(size_t T) { return smaller(T, TILE_TOKENS); }
 
-/* All tiles of a chunk; kind: any type of the same kind. */
-ALWAYS_INLINE void chunk_of(quant_type kind, const product *p, size_t chunk, size_t panel, group (*w)[CHUNK]) {
-  const size_t N = p->w->N, column = panel * PACKED_ROWS, blocks = chunk_blocks(&p->rows, chunk), n = N - column;
-  const bool first = chunk == 0;
-  for (size_t tile = 0; tile < tile_count(&p->rows); tile++) {
-    const uint8_t *record = tile_records(&p->rows, chunk, tile);
-    float *y = p->y + tile * TILE_TOKENS * N + column;
-    switch (tile_tokens(&p->rows, tile)) {
+static inline const uint8_t *chunk_data(quant_type type, const product *p, size_t chunk, size_t panel) {
+  const size_t last = (p->w->N - 1) / PACKED_ROWS;
+  return panel_data(p, smaller(panel, last)) + chunk * CHUNK / groups_in_block(type) * packed_block_bytes(type);
+}
+
+/* While tiles are computed memory has nothing else to do: each asks for its share of the weights of the next chunk or,
+ * after the last one, of the next panels. */
+typedef struct {
+  const uint8_t *at[TILE_PANELS];
+  size_t share;
+} wanted;
+
+static wanted wanted_next(const span *s, size_t chunk) {
+  const quant_rows *rows = &s->p->rows;
+  const quant_type type = s->p->type;
+  const bool last = chunk + 1 == s->to;
+  const size_t next = last ? s->from : chunk + 1, panel = s->panel + (last ? TILE_PANELS : 0),
+               bytes = chunk_blocks(rows, next) / groups_in_block(type) * packed_block_bytes(type);
+  wanted w = {.share = bytes / tile_count(rows)};
+  for (size_t r = 0; r < TILE_PANELS; r++) w.at[r] = chunk_data(type, s->p, next, panel + r);
+  return w;
+}
+
+ALWAYS_INLINE void ask_for_share(const wanted *w, size_t tile) {
+  for (size_t at = tile * w->share; at < (tile + 1) * w->share; at += CACHE_LINE)
+    for (size_t r = 0; r < TILE_PANELS; r++) __builtin_prefetch(w->at[r] + at, 0, 2);
+}
+
+/* All tiles of a chunk, whose weights are w; kind: any type of the same kind. */
+ALWAYS_INLINE void chunk_of(quant_type kind, span *s, size_t chunk, group (*w)[CHUNK]) {
+  const quant_rows *rows = &s->p->rows;
+  const size_t blocks = chunk_blocks(rows, chunk);
+  const wanted next = wanted_next(s, chunk);
+  for (size_t tile = 0; tile < tile_count(rows); tile++) {
+    const uint8_t *record = tile_records(rows, chunk, tile);
+    const size_t first = tile * TILE_TOKENS, T = tile_tokens(rows, tile);
+    ask_for_share(&next, tile);
+    switch (T) {
     case 1:
-      tile_of(kind, 1, blocks, w, record, first, n, N, y);
+      tile_of(kind, 1, blocks, w, record, s->sum + first);
       break;
     case 2:
-      tile_of(kind, 2, blocks, w, record, first, n, N, y);
+      tile_of(kind, 2, blocks, w, record, s->sum + first);
       break;
     case 3:
-      tile_of(kind, 3, blocks, w, record, first, n, N, y);
+      tile_of(kind, 3, blocks, w, record, s->sum + first);
       break;
     case 4:
-      tile_of(kind, tokens(4), blocks, w, record, first, n, N, y);
+      tile_of(kind, tokens(4), blocks, w, record, s->sum + first);
       break;
     case 5:
-      tile_of(kind, tokens(5), blocks, w, record, first, n, N, y);
+      tile_of(kind, tokens(5), blocks, w, record, s->sum + first);
       break;
     default:
-      tile_of(kind, TILE_TOKENS, blocks, w, record, first, n, N, y);
+      tile_of(kind, TILE_TOKENS, blocks, w, record, s->sum + first);
     }
   }
 }
 
 ALWAYS_INLINE void unpack_chunk_of(quant_type type, const product *p, size_t chunk, size_t panel, group *out) {
-  const uint8_t *block = panel_data(p, panel) + chunk * CHUNK / groups_in_block(type) * packed_block_bytes(type);
+  const uint8_t *block = chunk_data(type, p, chunk, panel);
   const size_t groups = chunk_blocks(&p->rows, chunk);
   for (size_t b = 0; b < groups; b += groups_in_block(type), block += packed_block_bytes(type)) {
     six_bits six;
@@ -226,18 +256,28 @@ static void unpack_chunk(const product *p, size_t chunk, size_t panel, group *ou
   }
 }
 
-static void panels_chunk(const product *p, size_t chunk, size_t panel) {
-  const size_t count = (p->w->N + PACKED_ROWS - 1) / PACKED_ROWS;
+static void add_chunk(span *s, size_t chunk) {
+  const quant_layout *t = layout_of(s->p->type);
   _Alignas(CACHE_LINE) group w[TILE_PANELS][CHUNK];
-  for (size_t r = 0; r < TILE_PANELS; r++) unpack_chunk(p, chunk, smaller(panel + r, count - 1), w[r]);
-  if (layout_of(p->type)->bits == 8)
-    chunk_of(QUANT_Q8_0, p, chunk, panel, w);
-  else if (layout_of(p->type)->m)
-    chunk_of(QUANT_Q4_1, p, chunk, panel, w);
-  else if (layout_of(p->type)->group == HALF_BLOCK)
-    chunk_of(QUANT_Q6_K, p, chunk, panel, w);
+  for (size_t r = 0; r < TILE_PANELS; r++) unpack_chunk(s->p, chunk, s->panel + r, w[r]);
+  if (t->bits == 8)
+    chunk_of(QUANT_Q8_0, s, chunk, w);
+  else if (t->m)
+    chunk_of(QUANT_Q4_1, s, chunk, w);
+  else if (t->group == HALF_BLOCK)
+    chunk_of(QUANT_Q6_K, s, chunk, w);
   else
-    chunk_of(QUANT_Q4_0, p, chunk, panel, w);
+    chunk_of(QUANT_Q4_0, s, chunk, w);
+}
+
+static void some_panels(const product *p, size_t from, size_t to, size_t panel) {
+  const size_t column = panel * PACKED_ROWS, N = p->w->N;
+  const panel_place place = {p->rows.M, TILE_PANELS, N - column, N, p->y + column};
+  lanes sum[PRODUCT_ROWS_MAX][TILE_PANELS];
+  span s = {p, from, to, panel, sum};
+  panel_sums_begin(&place, from == 0, *sum);
+  for (size_t chunk = from; chunk < to; chunk++) add_chunk(&s, chunk);
+  panel_sums_end(&place, *sum);
 }
 
 /* --- the product -------------------------------------------------------------------------------------------------- */
@@ -255,29 +295,25 @@ static product product_of(const packed_matrix *w, size_t M, const float *x, void
   return (product){.w = w, .type = type, .rows = rows, .y = y};
 }
 
-/* Chunks from..to - 1 of a panel, or of as many as a tile has, from there on. */
-static void panels_product(const product *p, size_t from, size_t to, size_t panel) {
-  if (p->rows.M == 1) {
-    one_panel(p, panel);
-    return;
-  }
-  for (size_t chunk = from; chunk < to; chunk++) panels_chunk(p, chunk, panel);
-}
-
 static void product_quant(const packed_matrix *w, size_t M, const float *x, void *room, float *y) {
   const product p = product_of(w, M, x, room, y);
   const size_t tiles = tile_count(&p.rows), chunks = chunk_count(&p.rows), width = M == 1 ? 1 : TILE_PANELS;
   /* The records that all panels meet, before any of them goes on. */
-  const size_t fit = CACHED_BYTES / (M * CHUNK * RECORD_BYTES), span = M == 1 ? chunks : fit > 1 ? fit : 1;
+  const size_t fit = CACHED_BYTES / (M * CHUNK * RECORD_BYTES), length = M == 1 ? chunks : fit > 1 ? fit : 1;
+  parts work;
+  parts_cut(&work, (w->N + width * PACKED_ROWS - 1) / (width * PACKED_ROWS));
 #pragma omp parallel if (M * w->N * w->K >= QUANT_PARALLEL_MIN)
   {
 #pragma omp for schedule(static)
     for (size_t i = 0; i < chunks * tiles; i++) round_tile(&p.rows, i / tiles, i % tiles);
-    for (size_t from = 0; from < chunks; from += span) {
-      /* static and of the same length: a panel stays with its thread */
-#pragma omp for schedule(static) nowait
-      for (size_t panel = 0; panel < (w->N + PACKED_ROWS - 1) / PACKED_ROWS; panel += width)
-        panels_product(&p, from, smaller(from + span, chunks), panel);
+    for (size_t from = 0; from < chunks; from += length) {
+#pragma omp for schedule(dynamic)
+      for (size_t part = 0; part < work.count; part++)
+        for (size_t i = work.from[part]; i < work.from[part + 1]; i++)
+          if (M == 1)
+            one_panel(&p, i);
+          else
+            some_panels(&p, from, smaller(from + length, chunks), i * width);
     }
   }
 }
