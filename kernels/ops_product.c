@@ -37,9 +37,9 @@ static void linear_backward(ctx *c, void *saved) {
   if (gb) cpu()->sum_rows(M, N, gy, gb);
 }
 
-/* y = x w^T with packed weights, some rows at a time. */
+/* y = x w^T with packed weights, some rows at a time: as many each time. */
 static bool packed_product(ctx *c, const packed_matrix *w, size_t M, const float *x, float *y) {
-  const size_t most = M < PRODUCT_ROWS_MAX ? M : PRODUCT_ROWS_MAX;
+  const size_t times = (M + PRODUCT_ROWS_MAX - 1) / PRODUCT_ROWS_MAX, most = times ? (M + times - 1) / times : 0;
   const arena_mark mark = arena_here(c->memory);
   void *room = arena_alloc(c->memory, packed_room(most, w->K));
   for (size_t at = 0; room && at < M; at += most) {

@@ -1,5 +1,6 @@
 /* Activations, gates, weighted sums of vectors, and biases added to rows; spec operators 1.2.
  * Activations go through short buffers: only filling one depends on the kind. */
+#include "kernels/cpu/lanes.h"
 #include "kernels/cpu/row_sums.h"
 #include "kernels/cpu/vecmath.h"
 
@@ -149,8 +150,19 @@ static void product(size_t n, const float *x, const float *z, float *y, bool acc
 }
 
 static void act_forward(act_kind kind, size_t n, const float *x, float *y) {
+  const bool past = streams(1, n, y);
 #pragma omp parallel for schedule(static) if (n >= CPU_PARALLEL_MIN)
-  for (size_t at = 0; at < n; at += CPU_BLOCK) act_values(kind, smaller(CPU_BLOCK, n - at), x + at, y + at);
+  for (size_t at = 0; at < n; at += CPU_BLOCK) {
+    const size_t end = smaller(at + CPU_BLOCK, n);
+    if (!past) act_values(kind, end - at, x + at, y + at);
+    for (size_t i = at; past && i < end; i += SPAN) {
+      float value[SPAN];
+      const size_t count = smaller(SPAN, end - i);
+      act_values(kind, count, x + i, value);
+      for (size_t l = 0; l < count; l += VEC) stream(load(value + l), y + i + l);
+    }
+    if (past) stream_end();
+  }
 }
 
 static void act_backward(act_kind kind, size_t n, const float *x, const float *gy, float *gx, bool acc) {

@@ -10,7 +10,7 @@
 #define LINNET_KERNELS_CPU_HALF_FIXED_H
 
 #include "kernels/cpu/half_exact.h"
-#include "kernels/cpu/panel_sums.h"
+#include "kernels/cpu/panels.h"
 
 enum {
   FIXED_RUN = 64,
@@ -200,8 +200,9 @@ ALWAYS_INLINE void fixed_rows(const fixed_tile *p, size_t T, size_t R, size_t pa
 }
 
 /* All rows of a chunk and `panels` panels. */
-static void fixed_chunk(fixed_tile tile, size_t panels) {
+static void fixed_chunk(fixed_tile tile, size_t panels, const next_weights *next) {
   for (size_t m = 0; m < tile.M; m += FIXED_ROWS) {
+    ask_for_share(next, m / FIXED_ROWS);
     const size_t rows = smaller(FIXED_ROWS, tile.M - m);
     for (size_t at = 0, R; at < panels; at += R) {
       const size_t left = panels - at;
@@ -229,6 +230,19 @@ static void exact_panel(const fixed_product *p, size_t panel, bool all) {
   }
 }
 
+/* After the chunk at k: the next chunk's or, after the last one, those of the next panels. */
+static next_weights next_of(const fixed_product *p, size_t first, size_t panels, size_t k) {
+  const size_t width = fixed_width(p->w->K), bytes = packed_panel_bytes(p->w->type, p->w->K),
+               last = (p->w->N - 1) / PACKED_ROWS, tiles = (p->M + FIXED_ROWS - 1) / FIXED_ROWS;
+  const bool more = k + FIXED_CHUNK < width;
+  const size_t next = more ? k + FIXED_CHUNK : 0, lines = smaller(FIXED_CHUNK, width - next) / 2;
+  next_weights w = {.panels = panels, .share = lines * LINE_BYTES / tiles};
+  for (size_t r = 0; r < panels; r++)
+    w.at[r] =
+        (const uint8_t *)p->w->data + smaller(first + r + (more ? 0 : panels), last) * bytes + next / 2 * LINE_BYTES;
+  return w;
+}
+
 /* Up to FIXED_PANELS panels, all rows. */
 static void fixed_panels(const fixed_product *p, size_t first, size_t panels) {
   const size_t K = p->w->K, width = fixed_width(K), N = p->w->N, bytes = packed_panel_bytes(p->w->type, K);
@@ -251,7 +265,8 @@ static void fixed_panels(const fixed_product *p, size_t first, size_t panels) {
                              .x = p->values + k * p->M,
                              .steps = p->steps + k / FIXED_RUN * p->M,
                              .sum = sum};
-    fixed_chunk(tile, panels);
+    const next_weights next = next_of(p, first, panels, k);
+    fixed_chunk(tile, panels, &next);
   }
   panel_sums_end(&place, *sum);
   for (size_t r = 0; r < panels; r++) exact_panel(p, first + r, wrong[r]);

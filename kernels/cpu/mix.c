@@ -71,6 +71,7 @@ typedef struct {
   size_t K, M, C, R;
   const float *x, *s, *mu, *h, *w2;
   float *y;
+  bool past; /* the caches */
 } low_rank_mix;
 
 enum {
@@ -99,7 +100,12 @@ static inline __attribute__((always_inline)) void mix_tile(const low_rank_mix *p
     const size_t at = (m + i) * p->C + c0;
     for (size_t l = 0; l < TILE_WIDTH; l++) {
       const vec x = load(p->x + at + l * VEC), s = load(p->s + at + l * VEC);
-      store(x + (s - x) * f[i][l], p->y + k * p->M * p->C + at + l * VEC);
+      const vec y = x + (s - x) * f[i][l];
+      float *to = p->y + k * p->M * p->C + at + l * VEC;
+      if (p->past)
+        stream(y, to);
+      else
+        store(y, to);
     }
   }
 }
@@ -138,7 +144,8 @@ static void mix_rest(const low_rank_mix *p, size_t first, size_t end, size_t c0)
 
 static void mix_low_rank(size_t K, size_t M, size_t C, size_t R, const float *x, const float *s, const float *mu,
                          const float *h, const float *w2, float *y) {
-  const low_rank_mix p = {K, M, C, R, x, s, mu, h, w2, y};
+  const bool past = streams(K * M, C, y);
+  const low_rank_mix p = {K, M, C, R, x, s, mu, h, w2, y, past};
   const size_t tiles = R <= MOST_RANK ? C / TILE : 0, parts = tiles + 1, blocks = (M + BLOCK_ROWS - 1) / BLOCK_ROWS;
 #pragma omp parallel for schedule(static) if (K * M * C * R >= 8 * CPU_PARALLEL_MIN)
   for (size_t task = 0; task < blocks * parts; task++) {
@@ -148,6 +155,7 @@ static void mix_low_rank(size_t K, size_t M, size_t C, size_t R, const float *x,
     } else {
       mix_rest(&p, first, end, tiles * TILE);
     }
+    if (past) stream_end();
   }
 }
 

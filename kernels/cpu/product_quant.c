@@ -8,7 +8,7 @@
  * second cache holds. */
 #include "kernels/cpu/variant.h"
 
-#include "kernels/cpu/panel_sums.h"
+#include "kernels/cpu/panels.h"
 #include "kernels/cpu/parts.h"
 #include "kernels/cpu/quant_rows.h"
 #include "kernels/cpu/quant_weights.h"
@@ -160,34 +160,23 @@ static inline const uint8_t *chunk_data(quant_type type, const product *p, size_
   return panel_data(p, smaller(panel, last)) + chunk * CHUNK / groups_in_block(type) * packed_block_bytes(type);
 }
 
-/* While tiles are computed memory has nothing else to do: each asks for its share of the weights of the next chunk or,
- * after the last one, of the next panels. */
-typedef struct {
-  const uint8_t *at[TILE_PANELS];
-  size_t share;
-} wanted;
-
-static wanted wanted_next(const span *s, size_t chunk) {
+/* The next chunk's or, after the last one, those of the next panels. */
+static next_weights next_of(const span *s, size_t chunk) {
   const quant_rows *rows = &s->p->rows;
   const quant_type type = s->p->type;
   const bool last = chunk + 1 == s->to;
   const size_t next = last ? s->from : chunk + 1, panel = s->panel + (last ? TILE_PANELS : 0),
                bytes = chunk_blocks(rows, next) / groups_in_block(type) * packed_block_bytes(type);
-  wanted w = {.share = bytes / tile_count(rows)};
+  next_weights w = {.panels = TILE_PANELS, .share = bytes / tile_count(rows)};
   for (size_t r = 0; r < TILE_PANELS; r++) w.at[r] = chunk_data(type, s->p, next, panel + r);
   return w;
-}
-
-ALWAYS_INLINE void ask_for_share(const wanted *w, size_t tile) {
-  for (size_t at = tile * w->share; at < (tile + 1) * w->share; at += CACHE_LINE)
-    for (size_t r = 0; r < TILE_PANELS; r++) __builtin_prefetch(w->at[r] + at, 0, 2);
 }
 
 /* All tiles of a chunk, whose weights are w; kind: any type of the same kind. */
 ALWAYS_INLINE void chunk_of(quant_type kind, span *s, size_t chunk, group (*w)[CHUNK]) {
   const quant_rows *rows = &s->p->rows;
   const size_t blocks = chunk_blocks(rows, chunk);
-  const wanted next = wanted_next(s, chunk);
+  const next_weights next = next_of(s, chunk);
   for (size_t tile = 0; tile < tile_count(rows); tile++) {
     const uint8_t *record = tile_records(rows, chunk, tile);
     const size_t first = tile * TILE_TOKENS, T = tile_tokens(rows, tile);
