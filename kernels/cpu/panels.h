@@ -53,7 +53,7 @@ static inline void panel_sums_end(const panel_place *p, const lanes *sum) {
 /* --- weights that come next ----------------------------------------------------------------------------------------
  */
 
-enum { NEXT_PANELS = 4, NEXT_LINE = 64 };
+enum { NEXT_PANELS = 4 };
 
 /* `share` bytes for each tile, of each panel. */
 typedef struct {
@@ -62,7 +62,7 @@ typedef struct {
 } next_weights;
 
 static inline void ask_for_share(const next_weights *w, size_t tile) {
-  for (size_t at = tile * w->share; at < (tile + 1) * w->share; at += NEXT_LINE)
+  for (size_t at = tile * w->share; at < (tile + 1) * w->share; at += CACHE_LINE)
     for (size_t r = 0; r < w->panels; r++) __builtin_prefetch(w->at[r] + at, 0, 2);
 }
 

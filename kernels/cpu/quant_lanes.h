@@ -15,6 +15,7 @@
 #include "kernels/cpu/vecmath.h"
 
 #define SUMS_SHIFT 12582912.0f
+enum { CACHE_LINE = 64 };
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 /* Of loops over what is to be in registers; sanitizers check each copy of a loop anew, which is slow to compile. */
 #if defined(__SANITIZE_ADDRESS__)

@@ -135,7 +135,7 @@ static double seconds_of(const cpu_kernels *k, dtype type, size_t N, size_t K, s
 
 static bool bench(const cpu_kernels *k, dtype type, size_t N, size_t K, size_t M, const char *pool) {
   float *x = mem_aligned(M * K * sizeof *x), *y = mem_aligned(M * N * sizeof *y);
-  void *room = aligned_alloc(64, (packed_room(M, K) + 63) / 64 * 64);
+  void *room = mem_aligned(packed_room(M, K));
   rng g = rng_make(2, K);
   for (size_t i = 0; x && i < M * K; i++) x[i] = rng_normal(&g);
   const bool ready = x && y && room;

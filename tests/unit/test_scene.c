@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "data/scene.h"
 #include "data/scene_parts.h"
+#include "tests/support/scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -52,7 +52,6 @@ static void draw_shape(uint8_t *rgba, int w, int h, int n) {
 }
 
 static int set_up(void **state) {
-  (void)state;
   enum { EACH = 24, MOST = KINDS * EACH };
   static object_picture pictures[MOST];
   uint32_t n = 0;
@@ -75,23 +74,19 @@ static int set_up(void **state) {
       p->name = "shape";
       n++;
     }
-  char path[256];
-  snprintf(path, sizeof path, "%s/linnet-scene-XXXXXX", P_tmpdir);
-  const int file = mkstemp(path);
-  if (file < 0) return -1;
-  close(file);
+  if (scratch_setup(state)) return -1;
+  char *path = scratch_path(state, "objects");
   const status written = object_pack_write(path, kinds, KINDS, pictures, n);
   for (uint32_t i = 0; i < n; i++) free((void *)pictures[i].rgba);
   if (written == STATUS_OK) set = object_set_open(path);
-  unlink(path);
+  free(path);
   if (!set) print_error("%s\n", last_error());
   return set ? 0 : -1;
 }
 
 static int tear_down(void **state) {
-  (void)state;
   object_set_close(set);
-  return 0;
+  return scratch_teardown(state);
 }
 
 static scene_options options_of(split which, int most, bool held_out, bool augment) {
