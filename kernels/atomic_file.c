@@ -8,10 +8,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Linux keeps a file in memory in pieces as large as those it was written in, up to its large pages; who maps it later
+ * reads faster from large ones, and is there sooner. */
+enum { PIECE = 2 << 20 };
+
 struct atomic_file {
   int fd; /* -1 once closed */
   status failed;
   char *path, *temporary;
+  char *piece; /* what waits to be written: at the end of the file, which is a multiple of PIECE until the last one */
+  size_t waiting;
 };
 
 /* The name to replace: where a symbolic link leads if there is something there, else the name itself. */
@@ -44,6 +50,7 @@ static status open_temporary(atomic_file *f) {
 }
 
 static void release(atomic_file *f) {
+  free(f->piece);
   free(f->path);
   free(f->temporary);
   free(f);
@@ -59,13 +66,10 @@ atomic_file *atomic_file_create(const char *path) {
 }
 
 /* Writes at the end (place < 0) or at a place. */
-static status put(atomic_file *f, off_t place, const void *data, size_t bytes) {
-  const char *at = data;
-  if (f->failed) return f->failed;
-  while (bytes) {
-    /* Linux writes at most 2 GiB at once, and fewer bytes than asked are no failure. */
-    const size_t most = bytes < (1u << 30) ? bytes : 1u << 30;
-    const ssize_t written = place < 0 ? write(f->fd, at, most) : pwrite(f->fd, at, most, place);
+static status put(atomic_file *f, off_t place, const char *at, size_t bytes) {
+  while (bytes && !f->failed) {
+    /* Fewer bytes than asked are no failure. */
+    const ssize_t written = place < 0 ? write(f->fd, at, bytes) : pwrite(f->fd, at, bytes, place);
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0)
       return f->failed = fail(STATUS_IO, "cannot write %s: %s", f->path, written ? strerror(errno) : "no space left");
@@ -73,12 +77,29 @@ static status put(atomic_file *f, off_t place, const void *data, size_t bytes) {
     bytes -= (size_t)written;
     if (place >= 0) place += written;
   }
-  return STATUS_OK;
+  return f->failed;
 }
 
-status atomic_file_write(atomic_file *f, const void *data, size_t bytes) { return put(f, -1, data, bytes); }
+static status put_piece(atomic_file *f) {
+  const size_t bytes = f->waiting;
+  f->waiting = 0;
+  return put(f, -1, f->piece, bytes);
+}
+
+status atomic_file_write(atomic_file *f, const void *data, size_t bytes) {
+  const char *at = data;
+  if (!f->piece && !f->failed && !(f->piece = mem_alloc(PIECE, 1))) f->failed = last_status();
+  for (size_t n; bytes && !f->failed; at += n, bytes -= n) {
+    n = bytes < PIECE - f->waiting ? bytes : PIECE - f->waiting;
+    memcpy(f->piece + f->waiting, at, n);
+    f->waiting += n;
+    if (f->waiting == PIECE) put_piece(f);
+  }
+  return f->failed;
+}
 
 status atomic_file_patch(atomic_file *f, size_t offset, const void *data, size_t bytes) {
+  put_piece(f); /* which may hold them; if it fails, so does what follows */
   return put(f, (off_t)offset, data, bytes);
 }
 
@@ -120,7 +141,7 @@ static status replace_name(atomic_file *f) {
 }
 
 static status commit(atomic_file *f, status (*name)(atomic_file *f)) {
-  status result = f->failed;
+  status result = put_piece(f);
   if (!result && fsync(f->fd)) result = fail(STATUS_IO, "cannot sync %s to the disk: %s", f->path, strerror(errno));
   const int fd = f->fd;
   f->fd = -1;

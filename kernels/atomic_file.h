@@ -13,11 +13,13 @@ typedef struct atomic_file atomic_file;
 /* NULL with a STATUS_IO sentence if the folder is missing or cannot be written, or if something that is not a regular
  * file (a folder, a device, a pipe) has the name. A symbolic link to a file stays: that file is replaced. */
 atomic_file *atomic_file_create(const char *path);
-/* After a failure every further write, and the commit, fails too: the first sentence is the one to show. */
+/* Bytes go to the disk in large pieces, so that a failure may be told by a later write, or by the commit. After one
+ * every further write, and the commit, fails too: the first sentence is the one to show. */
 status atomic_file_write(atomic_file *f, const void *data, size_t bytes);
-/* Replaces bytes that have been written (a header's counts, a checksum). Fails as atomic_file_write() does. */
+/* Replaces bytes that have been written (a header's counts, a checksum), which is for the end: what is written after
+ * it begins in the middle of a piece. Fails as atomic_file_write() does. */
 status atomic_file_patch(atomic_file *f, size_t offset, const void *data, size_t bytes);
-/* The temporary, for who reads and writes it at places of his own. */
+/* The temporary, for who reads and writes it at places of his own, and not by the calls above. */
 int atomic_file_descriptor(const atomic_file *f);
 /* Makes the file appear under its name. Frees f in every case. */
 status atomic_file_commit(atomic_file *f);

@@ -27,6 +27,7 @@ static struct {
   bool trickle;  /* every write takes one byte, and each second one is interrupted first */
   int writes;
 } fault;
+static size_t lengths[4]; /* of the last writes, oldest first */
 
 /* True if this call has to fail (with errno set). */
 static bool fails(enum call call) {
@@ -38,6 +39,8 @@ static bool fails(enum call call) {
 
 ssize_t write(int fd, const void *data, size_t n) {
   if (fails(WRITE)) return -1;
+  memmove(lengths, lengths + 1, sizeof lengths - sizeof *lengths);
+  lengths[3] = n;
   if (fault.trickle && n && ++fault.writes % 2) {
     errno = EINTR;
     return -1;
@@ -60,18 +63,25 @@ int rename(const char *from, const char *to) {
   return fails(RENAME) ? -1 : (int)syscall(SYS_renameat2, -100 /* AT_FDCWD */, from, -100, to, 0);
 }
 
-enum { PATCHED = 3 };
+enum { PATCHED = 3, PIECE = 2 << 20, STEP = 99991, LONG = 2 * PIECE + PIECE / 2 };
 static const char old_text[] = "the old file", new_text[] = "the new, longer file";
 
-/* Writes new_text in two pieces, the first with a mistake that is put right at the end. */
-static status replace(const char *path) {
+/* Writes new_text and, a step at a time, as many zeros, with a mistake that is put right at the end. */
+static status replace_long(const char *path, size_t zeros) {
+  static const char nothing[STEP];
   atomic_file *f = atomic_file_create(path);
   if (!f) return last_status();
   atomic_file_write(f, "the ???", 7);
   atomic_file_write(f, new_text + 7, strlen(new_text) - 7);
+  for (size_t n; zeros; zeros -= n) {
+    n = zeros < STEP ? zeros : STEP;
+    atomic_file_write(f, nothing, n);
+  }
   atomic_file_patch(f, 4, new_text + 4, PATCHED);
   return atomic_file_commit(f);
 }
+
+static status replace(const char *path) { return replace_long(path, 0); }
 
 static void expect_file(const char *path, const char *text) {
   char *found = scratch_read(path, NULL);
@@ -88,6 +98,24 @@ static void test_creates_and_replaces(void **state) {
   assert_int_equal(replace(path), STATUS_OK);
   expect_file(path, new_text);
   assert_int_equal(scratch_entries(state), 1);
+  free(path);
+}
+
+/* Large pieces at multiples of their size: such a file is mapped in large pages. */
+static void test_pieces(void **state) {
+  char *path = scratch_path(state, "file");
+  const size_t size = strlen(new_text) + LONG;
+  assert_int_equal(replace_long(path, LONG), STATUS_OK);
+  assert_int_equal(lengths[1], PIECE);
+  assert_int_equal(lengths[2], PIECE);
+  assert_int_equal(lengths[3], size - 2 * PIECE);
+  size_t found_size;
+  char *found = scratch_read(path, &found_size), *expected = calloc(size, 1);
+  memcpy(expected, new_text, strlen(new_text));
+  assert_int_equal(found_size, size);
+  assert_memory_equal(found, expected, size);
+  free(found);
+  free(expected);
   free(path);
 }
 
@@ -128,7 +156,7 @@ static void test_failing_calls(void **state) {
       fault.call = cases[i].call;
       fault.countdown = cases[i].countdown;
       fault.error = cases[i].error;
-      const status result = replace(path);
+      const status result = replace_long(path, LONG);
       memset(&fault, 0, sizeof fault);
       assert_int_equal(result, STATUS_IO);
       assert_non_null(strstr(last_error(), path));
@@ -168,7 +196,7 @@ static void test_killed(void **state) {
     if (child == 0) {
       fault.call = cases[i].call;
       fault.countdown = cases[i].countdown;
-      replace(path);
+      replace_long(path, LONG);
       _exit(0);
     }
     int how;
@@ -296,6 +324,7 @@ static void test_symbolic_link(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       IN_SCRATCH(test_creates_and_replaces),
+      IN_SCRATCH(test_pieces),
       IN_SCRATCH(test_permissions_follow_umask),
       IN_SCRATCH(test_short_and_interrupted_writes),
       IN_SCRATCH(test_failing_calls),

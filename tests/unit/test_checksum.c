@@ -33,16 +33,19 @@ int rename(const char *from, const char *to) {
   return fails() ? -1 : (int)syscall(SYS_renameat2, -100 /* AT_FDCWD */, from, -100, to, 0);
 }
 
-/* With text and number metadata, substitutes, an empty tensor and padding. */
-static status write_small(const char *path, int container) {
+enum { SMALL = 1, LARGE = 5 << 20 }; /* the latter does not go to the disk at once */
+
+/* With text and number metadata, substitutes, an empty tensor and padding; tensor b has `bytes` bytes. */
+static status write_file(const char *path, int container, size_t bytes) {
+  static const uint8_t values[LARGE] = {7};
   writer *w = writer_into(path, container);
   writer_string(w, "k", "v");
   writer_metadata(w, "n", &(metadata_value){METADATA_U16, (const uint8_t *)"\x02\x01", 2});
   writer_declare(w, "a", CHECKPOINT_F32, 2, (int64_t[]){1, 2});
-  writer_declare(w, "b", CHECKPOINT_U8, 1, (int64_t[]){1});
+  writer_declare(w, "b", CHECKPOINT_U8, 1, (int64_t[]){(int64_t)bytes});
   writer_declare(w, "e", CHECKPOINT_F16, 2, (int64_t[]){2, 0});
   writer_put_f32(w, "a", (float[]){1, -2}, 2);
-  writer_put(w, "b", "\x07", 1);
+  writer_put(w, "b", values, bytes);
   return writer_finish(w);
 }
 
@@ -70,7 +73,7 @@ static void expect_every_bit(const char *path) {
 static void test_every_bit(void **state) {
   char *path = scratch_path(state, "file");
   for (int container = 0; container < CONTAINERS; container++) {
-    assert_int_equal(write_small(path, container), STATUS_OK);
+    assert_int_equal(write_file(path, container, SMALL), STATUS_OK);
     expect_every_bit(path);
     assert_int_equal(writer_finish(writer_into(path, container)), STATUS_OK);
     expect_every_bit(path);
@@ -122,31 +125,36 @@ static void test_made_up_checksums(void **state) {
   expect_verify("{\"__metadata__\":{\"linnet.format\":\"1\"}}", "not the checksum that belongs to it");
 }
 
-/* Each call that can fail, failing once: nothing is left on the disk. */
-static void test_failing_disk(void **state) {
+/* Each call that can fail, failing once: nothing is left on the disk. How many there are. */
+static int fail_each_call(void **state, int container, size_t bytes) {
   char *path = scratch_path(state, "file");
-  for (int container = 0; container < CONTAINERS; container++) {
-    int n = 1;
-    for (;; n++) {
-      failing_call = n;
-      const status result = write_small(path, container);
-      const bool reached = failing_call == 0;
-      failing_call = 0;
-      if (!reached) {
-        assert_int_equal(result, STATUS_OK);
-        break;
-      }
-      check_error(result, STATUS_IO, strerror(ENOSPC));
-      assert_non_null(strstr(last_error(), path));
-      const bool after_rename = strstr(last_error(), "folder"); /* the last sync, when all is there */
-      assert_int_equal(scratch_entries(state), after_rename);
-      if (after_rename) expect_every_bit(path);
-      unlink(path);
+  int n = 1;
+  for (;; n++) {
+    failing_call = n;
+    const status result = write_file(path, container, bytes);
+    const bool reached = failing_call == 0;
+    failing_call = 0;
+    if (!reached) {
+      assert_int_equal(result, STATUS_OK);
+      break;
     }
-    assert_true(n > 7); /* header, two tensors, checksum, file, name, folder */
+    check_error(result, STATUS_IO, strerror(ENOSPC));
+    assert_non_null(strstr(last_error(), path));
+    const bool after_rename = strstr(last_error(), "folder"); /* the last sync, when all is there */
+    assert_int_equal(scratch_entries(state), after_rename);
+    if (after_rename && bytes == SMALL) expect_every_bit(path);
     unlink(path);
   }
+  unlink(path);
   free(path);
+  return n - 1;
+}
+
+static void test_failing_disk(void **state) {
+  for (int container = 0; container < CONTAINERS; container++) {
+    assert_int_equal(fail_each_call(state, container, SMALL), 5); /* bytes, checksum, file, name, folder */
+    assert_int_equal(fail_each_call(state, container, LARGE), 7); /* bytes in three pieces */
+  }
 }
 
 #define IN_SCRATCH(test) cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
