@@ -78,7 +78,7 @@ static float *buffer_new(size_t count) {
 }
 
 static void *place_of(const param_set *set, const param *p) {
-  if (p->mapped) return (void *)(uintptr_t)p->mapped; /* read only: no operator writes to what is packed */
+  if (p->mapped) return (void *)(uintptr_t)p->mapped; /* read only: no operator writes to what is for use */
   return dtype_is_packed(p->type) ? (void *)(set->packed + p->first) : set->values + p->first;
 }
 
@@ -252,6 +252,13 @@ static bool keeps_type(const param *p, const checkpoint_tensor *t) {
          packed_type(t->dtype, &(dtype){0});
 }
 
+/* Where an interleaved file has the values as they are to lie in memory; NULL where it does not. */
+static const void *place_in_file(const param *p, const checkpoint_tensor *t) {
+  if (dtype_is_packed(p->type)) return t->packed;
+  const bool as_is = t->dtype == CHECKPOINT_F32 && p->spec->layout == LAYOUT_SAME && (uintptr_t)t->data % LINE == 0;
+  return as_is ? t->data : NULL;
+}
+
 /* Gives every parameter its type and place. */
 static status keep_types(param_set *set, const checkpoint *file) {
   checkpoint *share = checkpoint_is_interleaved(file) ? checkpoint_share(file) : NULL;
@@ -263,13 +270,12 @@ static status keep_types(param_set *set, const checkpoint *file) {
     size_t count = 1;
     for (int d = 0; d < p->n_dims; d++) count *= (size_t)p->dim[d]; /* did not overflow before */
     bool ok = true;
-    if (t && keeps_type(p, t)) {
-      packed_type(t->dtype, &p->type);
-      p->mapped = share ? t->packed : NULL;
-    }
+    if (t && keeps_type(p, t)) packed_type(t->dtype, &p->type);
+    p->mapped = t && share ? place_in_file(p, t) : NULL;
+    if (p->mapped) continue;
     if (!dtype_is_packed(p->type))
       ok = take_place(&set->count, count, LINE / sizeof(float), &p->first);
-    else if (!p->mapped)
+    else
       ok = take_place(&set->packed_bytes, packed_bytes(p->type, (size_t)p->dim[0], (size_t)p->dim[1]), LINE, &p->first);
     if (!ok) return fail(STATUS_MEMORY, "the model is too large");
   }
@@ -376,7 +382,7 @@ static status each_tensor(const param_set *set, const params_file *what, writer 
         if (dtype_is_packed(p->type))
           param_values(p->value, 0, (size_t)tensor_count(p->value), scratch); /* in either layout the same */
         else
-          param_export(p, buffer->values + p->first, scratch);
+          param_export(p, p->mapped ? p->mapped : buffer->values + p->first, scratch);
         s = writer_put_f32(w, name, scratch, (size_t)tensor_count(p->value));
       } else {
         s = writer_declare(w, name, b ? CHECKPOINT_F32 : what->type, p->n_dims, p->dim);

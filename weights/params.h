@@ -6,8 +6,8 @@
  *
  * For training, all values of a set are f32 and lie in one buffer, all gradients in another of the same layout. For
  * use, matrices and tables keep the type that their file has for them, if it is one that can be packed
- * (kernels/packed.h), and of an interleaved file they stay where they lie in its mapping; the buffer then holds the
- * rest. Of such a set no gradients are wanted, and values are read by param_values(). */
+ * (kernels/packed.h), and of an interleaved file these, and what is f32, stay where they lie in its mapping; the buffer
+ * then holds the rest. Of such a set no gradients are wanted, and values are read by param_values(). */
 #ifndef LINNET_WEIGHTS_PARAMS_H
 #define LINNET_WEIGHTS_PARAMS_H
 
@@ -76,8 +76,8 @@ typedef struct {
   int64_t dim[PARAM_DIMS]; /* file shape */
   tensor *value, **slot;   /* the tensor, and where its owner points to it */
   dtype type;              /* F32, or packed */
-  const void *mapped;      /* packed, in the mapping of the set's file; else NULL */
-  size_t first;            /* offset in the set's buffers, in floats; packed and not mapped: in `packed`, in bytes */
+  const void *mapped;      /* in the mapping of the set's file; else NULL */
+  size_t first;            /* unless mapped: offset in the set's buffers, in floats; packed: in `packed`, in bytes */
 } param;
 
 typedef struct {

@@ -370,6 +370,9 @@ static void test_for_use(void **state) {
       open_model(&used, file, PARAMS_FOR_USE);
       const bool mapped = used.down->data == checkpoint_find(file, "down.weight")->packed;
       assert_int_equal(mapped, interleaved);
+      const checkpoint_tensor *norm = checkpoint_find(file, "norm.weight");
+      assert_int_equal(norm->dtype, blocks ? CHECKPOINT_F32 : types[i]);
+      assert_int_equal(used.norm->data == norm->data, interleaved && norm->dtype == CHECKPOINT_F32);
       assert_true(used.up->data != checkpoint_find(file, "up.weight")->data); /* 50 rows */
       assert_true(used.set.count < trained.set.count && !trained.set.packed && !trained.set.file);
       checkpoint_close(file); /* the model's share remains */
@@ -379,6 +382,30 @@ static void test_for_use(void **state) {
       params_free(&used.set);
       free(path);
     }
+}
+
+/* Values in a mapping are written like those in memory. */
+static void test_saved_again(void **state) {
+  char *path = model_file(state, "model.gguf", CHECKPOINT_BF16, true), *plain = scratch_path(state, "plain.gguf"),
+       *saved = scratch_path(state, "saved.gguf");
+  checkpoint *file = opened(path);
+  model trained, used;
+  open_model(&trained, file, PARAMS_FOR_TRAINING);
+  open_model(&used, file, PARAMS_FOR_USE);
+  checkpoint_close(file);
+  const params_file what = {.type = CHECKPOINT_F32};
+  if (params_save(&trained.set, plain, &what) || params_save(&used.set, saved, &what)) fail_msg("%s", last_error());
+  size_t size, saved_size;
+  char *bytes = scratch_read(plain, &size), *saved_bytes = scratch_read(saved, &saved_size);
+  assert_int_equal(size, saved_size);
+  assert_memory_equal(bytes, saved_bytes, size);
+  params_free(&trained.set);
+  params_free(&used.set);
+  free(bytes);
+  free(saved_bytes);
+  free(path);
+  free(plain);
+  free(saved);
 }
 
 /* Of bytes in memory, which are the caller's, nothing is kept. */
@@ -446,8 +473,9 @@ static void test_damage(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      IN_SCRATCH(test_reading),    IN_SCRATCH(test_nonfinite), IN_SCRATCH(test_refused),   IN_SCRATCH(test_conversion),
-      IN_SCRATCH(test_quantizing), IN_SCRATCH(test_for_use),   IN_SCRATCH(test_in_memory), IN_SCRATCH(test_damage),
+      IN_SCRATCH(test_reading),     IN_SCRATCH(test_nonfinite),  IN_SCRATCH(test_refused),
+      IN_SCRATCH(test_conversion),  IN_SCRATCH(test_quantizing), IN_SCRATCH(test_for_use),
+      IN_SCRATCH(test_saved_again), IN_SCRATCH(test_in_memory),  IN_SCRATCH(test_damage),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
