@@ -3,9 +3,9 @@
  *   y = sum over blocks of step_w (step_x sum (q - zero) a) + min_w (step_x sum a)
  * An output is summed in the order of its blocks, however many rows and threads there are.
  *
- * One row reads the weights through registers. Several rows share them: some blocks of two panels are unpacked, stay in
- * the first cache, and meet all rows, a tile of tokens at a time. Of many rows no more is taken at once than the
- * second cache holds. */
+ * One row reads the weights through registers, those of some panels side by side. Several rows share them: some blocks
+ * of two panels are unpacked, stay in the first cache, and meet all rows, a tile of tokens at a time. Of many rows no
+ * more is taken at once than the second cache holds. */
 #include "kernels/cpu/variant.h"
 
 #include "kernels/cpu/panels.h"
@@ -76,49 +76,70 @@ ALWAYS_INLINE void add_group(quant_type type, size_t R, size_t T, const group *c
 
 /* --- one row ------------------------------------------------------------------------------------------------------ */
 
-ALWAYS_INLINE void one_panel_of(quant_type type, const product *p, size_t panel) {
-  const uint8_t *block = panel_data(p, panel), *record = p->rows.records;
-  lanes total = lanes_zero();
-  for (size_t b = 0; b < p->rows.blocks; b += groups_in_block(type), block += packed_block_bytes(type)) {
-    six_bits six;
-    if (has_six_bits(type)) unpack_six_bits(block + packed_places_of(layout_of(type)).scales, &six);
+_Static_assert(ROW_PANELS <= TILE_TOKENS * TILE_PANELS, "add_group() has room for them");
+
+/* Beyond the last panel there is that one again, whose sums go nowhere. */
+ALWAYS_INLINE void one_row_of(quant_type type, const product *p, size_t panel) {
+  const size_t R = ROW_PANELS, N = p->w->N, last = (N - 1) / PACKED_ROWS;
+  const uint8_t *block[ROW_PANELS], *record = p->rows.records;
+  lanes total[ROW_PANELS];
+#pragma GCC unroll UNROLL
+  for (size_t r = 0; r < R; r++) {
+    block[r] = panel_data(p, smaller(panel + r, last));
+    total[r] = lanes_zero();
+  }
+  for (size_t b = 0; b < p->rows.blocks; b += groups_in_block(type)) {
+    six_bits six[ROW_PANELS];
+#pragma GCC unroll UNROLL
+    for (size_t r = 0; r < R; r++)
+      if (has_six_bits(type)) unpack_six_bits(block[r] + packed_places_of(layout_of(type)).scales, &six[r]);
 #pragma GCC unroll UNROLL
     for (size_t g = 0; g < groups_in_block(type); g++, record += RECORD_BYTES) {
-      group weights;
-      const group *w = &weights;
-      prefetch_group(type, block, g);
-      unpack_group(type, block, &six, (int)g, &weights);
-      add_group(type, 1, 1, &w, record, &total);
+      group weights[ROW_PANELS];
+      const group *w[ROW_PANELS];
+#pragma GCC unroll UNROLL
+      for (size_t r = 0; r < R; r++) {
+        prefetch_group(type, block[r], g);
+        unpack_group(type, block[r], &six[r], (int)g, &weights[r]);
+        w[r] = &weights[r];
+      }
+      add_group(type, R, 1, w, record, total);
     }
+#pragma GCC unroll UNROLL
+    for (size_t r = 0; r < R; r++) block[r] += packed_block_bytes(type);
   }
-  lanes_store_part(p->y + panel * PACKED_ROWS, p->w->N - panel * PACKED_ROWS, total);
+#pragma GCC unroll UNROLL
+  for (size_t r = 0; r < R; r++) {
+    const size_t column = (panel + r) * PACKED_ROWS;
+    if (column < N) lanes_store_part(p->y + column, N - column, total[r]);
+  }
 }
 
-static void one_panel(const product *p, size_t panel) {
+static void one_row(const product *p, size_t panel) {
   switch (p->type) {
   case QUANT_Q8_0:
-    one_panel_of(QUANT_Q8_0, p, panel);
+    one_row_of(QUANT_Q8_0, p, panel);
     break;
   case QUANT_Q4_0:
-    one_panel_of(QUANT_Q4_0, p, panel);
+    one_row_of(QUANT_Q4_0, p, panel);
     break;
   case QUANT_Q4_1:
-    one_panel_of(QUANT_Q4_1, p, panel);
+    one_row_of(QUANT_Q4_1, p, panel);
     break;
   case QUANT_Q5_0:
-    one_panel_of(QUANT_Q5_0, p, panel);
+    one_row_of(QUANT_Q5_0, p, panel);
     break;
   case QUANT_Q5_1:
-    one_panel_of(QUANT_Q5_1, p, panel);
+    one_row_of(QUANT_Q5_1, p, panel);
     break;
   case QUANT_Q4_K:
-    one_panel_of(QUANT_Q4_K, p, panel);
+    one_row_of(QUANT_Q4_K, p, panel);
     break;
   case QUANT_Q5_K:
-    one_panel_of(QUANT_Q5_K, p, panel);
+    one_row_of(QUANT_Q5_K, p, panel);
     break;
   default:
-    one_panel_of(QUANT_Q6_K, p, panel);
+    one_row_of(QUANT_Q6_K, p, panel);
   }
 }
 
@@ -286,7 +307,7 @@ static product product_of(const packed_matrix *w, size_t M, const float *x, void
 
 static void product_quant(const packed_matrix *w, size_t M, const float *x, void *room, float *y) {
   const product p = product_of(w, M, x, room, y);
-  const size_t tiles = tile_count(&p.rows), chunks = chunk_count(&p.rows), width = M == 1 ? 1 : TILE_PANELS;
+  const size_t tiles = tile_count(&p.rows), chunks = chunk_count(&p.rows), width = M == 1 ? ROW_PANELS : TILE_PANELS;
   /* The records that all panels meet, before any of them goes on. */
   const size_t fit = CACHED_BYTES / (M * CHUNK * RECORD_BYTES), length = M == 1 ? chunks : fit > 1 ? fit : 1;
   parts work;
@@ -300,7 +321,7 @@ static void product_quant(const packed_matrix *w, size_t M, const float *x, void
       for (size_t part = 0; part < work.count; part++)
         for (size_t i = work.from[part]; i < work.from[part + 1]; i++)
           if (M == 1)
-            one_panel(&p, i);
+            one_row(&p, i * width);
           else
             some_panels(&p, from, smaller(from + length, chunks), i * width);
     }

@@ -16,6 +16,8 @@
 
 #define SUMS_SHIFT 12582912.0f
 enum { CACHE_LINE = 64 };
+/* Weights of one row's products are asked for so many bytes before they are used. */
+enum { PREFETCH_AHEAD = 1024 };
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 /* Of loops over what is to be in registers; sanitizers check each copy of a loop anew, which is slow to compile. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -55,8 +57,9 @@ enum { DOT_8_ZERO = 128 };
 enum { DOT_8_ZERO = 0 };
 #endif
 enum { SUMS_ZERO = 0x4b400000 };
-/* Tokens and panels of a tile: 12 sums and as many floats, 3 lines and 3 more are in registers. */
-enum { TILE_TOKENS = 6, TILE_PANELS = 2 };
+/* Tokens and panels of a tile: 12 sums and as many floats, 3 lines and 3 more are in registers. A single row meets
+ * ROW_PANELS at once: from one stream of weights a processor does not get all that its memory gives. */
+enum { TILE_TOKENS = 6, TILE_PANELS = 2, ROW_PANELS = 4 };
 
 typedef __m512i line;
 typedef __m512i four;
@@ -133,7 +136,7 @@ enum { DOT_8_ZERO = 128 };
 enum { DOT_8_ZERO = 0 };
 #endif
 enum { SUMS_ZERO = 0x4b400000 };
-enum { TILE_TOKENS = 4, TILE_PANELS = 1 };
+enum { TILE_TOKENS = 4, TILE_PANELS = 1, ROW_PANELS = 2 };
 
 typedef struct {
   __m256i low, high;
@@ -256,7 +259,7 @@ ALWAYS_INLINE int32_t lanes_round(lanes x, float times, void *to) {
 
 #elif defined(CPU_NEON)
 enum { DOT_8_ZERO = 0, SUMS_ZERO = 0x4b400000 };
-enum { TILE_TOKENS = 4, TILE_PANELS = 1 };
+enum { TILE_TOKENS = 4, TILE_PANELS = 1, ROW_PANELS = 2 };
 
 typedef struct {
   uint8x16_t at[4];
@@ -367,7 +370,7 @@ ALWAYS_INLINE int32_t lanes_round(lanes x, float times, void *to) {
 
 #else
 enum { DOT_8_ZERO = 128, SUMS_ZERO = 0 };
-enum { TILE_TOKENS = 4, TILE_PANELS = 1 };
+enum { TILE_TOKENS = 4, TILE_PANELS = 1, ROW_PANELS = 2 };
 
 typedef struct {
   uint8_t at[4 * LANES];

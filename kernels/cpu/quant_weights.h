@@ -8,7 +8,6 @@
 #include "kernels/packed_layout.h"
 
 enum { GROUP = 32, GROUP_LINES = GROUP / LINE_QUANTS };
-enum { PREFETCH_AHEAD = 4096 };
 
 typedef struct {
   line quants[GROUP_LINES];
