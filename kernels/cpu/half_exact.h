@@ -86,29 +86,28 @@ ALWAYS_INLINE void exact_tiles(exact_product p, bool bf16, size_t rows) {
   }
 }
 
-/* The products of some panels, from `first` on, and some rows of x [.., K], into those of y [.., N]; at most
- * ROW_PANELS panels and EXACT_MOST rows. */
+/* The products of panels from..to - 1 and some rows of x [.., K], into those of y [.., N]; at most EXACT_MOST rows. */
 enum { EXACT_MOST = 16 };
-static void exact_rows(const packed_matrix *w, size_t first, size_t panels, size_t n, const size_t *rows,
-                       const float *x, float *y) {
+static void exact_rows(const packed_matrix *w, size_t from, size_t to, size_t n, const size_t *rows, const float *x,
+                       float *y) {
   const size_t bytes = packed_panel_bytes(w->type, w->K);
   const bool bf16 = w->type == DTYPE_BF16;
-  for (size_t panel = first; panel < first + panels; panel++) {
+  const float *row[EXACT_MOST];
+  float *out[EXACT_MOST];
+  for (size_t panel = from, panels; panel < to; panel += panels) {
     const size_t column = panel * PACKED_ROWS;
-    const float *from[EXACT_MOST];
-    float *to[EXACT_MOST];
-    for (size_t i = 0; i < n; i++) from[i] = x + rows[i] * w->K, to[i] = y + rows[i] * w->N + column;
+    for (size_t i = 0; i < n; i++) row[i] = x + rows[i] * w->K, out[i] = y + rows[i] * w->N + column;
     const exact_product p = {.panel = (const uint8_t *)w->data + panel * bytes,
                              .K = w->K,
                              .bytes = bytes,
                              .columns = w->N - column,
-                             .x = from,
-                             .y = to};
-    if (n == 1 && panels == ROW_PANELS) {
+                             .x = row,
+                             .y = out};
+    panels = n == 1 && panel + ROW_PANELS <= to ? ROW_PANELS : 1;
+    if (panels > 1)
       bf16 ? exact_tile(&p, true, ROW_PANELS, 1, 1) : exact_tile(&p, false, ROW_PANELS, 1, 1);
-      return;
-    }
-    bf16 ? exact_tiles(p, true, n) : exact_tiles(p, false, n);
+    else
+      bf16 ? exact_tiles(p, true, n) : exact_tiles(p, false, n);
   }
 }
 

@@ -15,10 +15,10 @@ static void few_rows(const packed_matrix *w, size_t M, const float *x, float *y)
   parts_cut(&work, (panels + ROW_PANELS - 1) / ROW_PANELS);
 #pragma omp parallel for schedule(dynamic) if (M * w->N * w->K >= CPU_PARALLEL_MIN)
   for (size_t part = 0; part < work.count; part++)
-    for (size_t panel = work.from[part] * ROW_PANELS; panel < work.from[part + 1] * ROW_PANELS; panel += ROW_PANELS)
+    for (size_t i = work.from[part]; i < work.from[part + 1]; i++)
       for (size_t m = 0; m < M; m += EXACT_MOST)
-        exact_rows(w, panel, smaller(ROW_PANELS, panels - panel), smaller(EXACT_MOST, M - m), rows, x + m * w->K,
-                   y + m * w->N);
+        exact_rows(w, i * ROW_PANELS, smaller((i + 1) * ROW_PANELS, panels), smaller(EXACT_MOST, M - m), rows,
+                   x + m * w->K, y + m * w->N);
 }
 
 #if defined(CPU_NEON)

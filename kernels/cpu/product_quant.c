@@ -78,14 +78,12 @@ ALWAYS_INLINE void add_group(quant_type type, size_t R, size_t T, const group *c
 
 _Static_assert(ROW_PANELS <= TILE_TOKENS * TILE_PANELS, "add_group() has room for them");
 
-/* Beyond the last panel there is that one again, whose sums go nowhere. */
-ALWAYS_INLINE void one_row_of(quant_type type, const product *p, size_t panel) {
-  const size_t R = ROW_PANELS, N = p->w->N, last = (N - 1) / PACKED_ROWS;
+ALWAYS_INLINE void one_row_of(quant_type type, const product *p, size_t R, size_t panel) {
   const uint8_t *block[ROW_PANELS], *record = p->rows.records;
   lanes total[ROW_PANELS];
 #pragma GCC unroll UNROLL
   for (size_t r = 0; r < R; r++) {
-    block[r] = panel_data(p, smaller(panel + r, last));
+    block[r] = panel_data(p, panel + r);
     total[r] = lanes_zero();
   }
   for (size_t b = 0; b < p->rows.blocks; b += groups_in_block(type)) {
@@ -111,36 +109,42 @@ ALWAYS_INLINE void one_row_of(quant_type type, const product *p, size_t panel) {
 #pragma GCC unroll UNROLL
   for (size_t r = 0; r < R; r++) {
     const size_t column = (panel + r) * PACKED_ROWS;
-    if (column < N) lanes_store_part(p->y + column, N - column, total[r]);
+    lanes_store_part(p->y + column, p->w->N - column, total[r]);
   }
 }
 
-static void one_row(const product *p, size_t panel) {
+/* R is a constant from here on. */
+ALWAYS_INLINE void one_row_any(const product *p, size_t R, size_t panel) {
   switch (p->type) {
   case QUANT_Q8_0:
-    one_row_of(QUANT_Q8_0, p, panel);
+    one_row_of(QUANT_Q8_0, p, R, panel);
     break;
   case QUANT_Q4_0:
-    one_row_of(QUANT_Q4_0, p, panel);
+    one_row_of(QUANT_Q4_0, p, R, panel);
     break;
   case QUANT_Q4_1:
-    one_row_of(QUANT_Q4_1, p, panel);
+    one_row_of(QUANT_Q4_1, p, R, panel);
     break;
   case QUANT_Q5_0:
-    one_row_of(QUANT_Q5_0, p, panel);
+    one_row_of(QUANT_Q5_0, p, R, panel);
     break;
   case QUANT_Q5_1:
-    one_row_of(QUANT_Q5_1, p, panel);
+    one_row_of(QUANT_Q5_1, p, R, panel);
     break;
   case QUANT_Q4_K:
-    one_row_of(QUANT_Q4_K, p, panel);
+    one_row_of(QUANT_Q4_K, p, R, panel);
     break;
   case QUANT_Q5_K:
-    one_row_of(QUANT_Q5_K, p, panel);
+    one_row_of(QUANT_Q5_K, p, R, panel);
     break;
   default:
-    one_row_of(QUANT_Q6_K, p, panel);
+    one_row_of(QUANT_Q6_K, p, R, panel);
   }
+}
+
+static void one_row(const product *p, size_t from, size_t to) {
+  for (; from + ROW_PANELS <= to; from += ROW_PANELS) one_row_any(p, ROW_PANELS, from);
+  for (; from < to; from++) one_row_any(p, 1, from);
 }
 
 /* --- several rows ------------------------------------------------------------------------------------------------- */
@@ -305,27 +309,42 @@ static product product_of(const packed_matrix *w, size_t M, const float *x, void
   return (product){.w = w, .type = type, .rows = rows, .y = y};
 }
 
-static void product_quant(const packed_matrix *w, size_t M, const float *x, void *room, float *y) {
-  const product p = product_of(w, M, x, room, y);
-  const size_t tiles = tile_count(&p.rows), chunks = chunk_count(&p.rows), width = M == 1 ? ROW_PANELS : TILE_PANELS;
-  /* The records that all panels meet, before any of them goes on. */
-  const size_t fit = CACHED_BYTES / (M * CHUNK * RECORD_BYTES), length = M == 1 ? chunks : fit > 1 ? fit : 1;
+static void product_of_one(const product *p) {
+  const size_t panels = (p->w->N + PACKED_ROWS - 1) / PACKED_ROWS, chunks = chunk_count(&p->rows);
   parts work;
-  parts_cut(&work, (w->N + width * PACKED_ROWS - 1) / (width * PACKED_ROWS));
-#pragma omp parallel if (M * w->N * w->K >= QUANT_PARALLEL_MIN)
+  parts_cut(&work, (panels + ROW_PANELS - 1) / ROW_PANELS);
+  for (size_t chunk = 0; chunk < chunks; chunk++) round_tile(&p->rows, chunk, 0);
+#pragma omp parallel for schedule(dynamic) if (p->w->N * p->w->K >= QUANT_PARALLEL_MIN)
+  for (size_t part = 0; part < work.count; part++)
+    one_row(p, work.from[part] * ROW_PANELS, smaller(work.from[part + 1] * ROW_PANELS, panels));
+}
+
+static void product_of_many(const product *p) {
+  const size_t M = p->rows.M, tiles = tile_count(&p->rows), chunks = chunk_count(&p->rows),
+               width = TILE_PANELS * PACKED_ROWS;
+  /* The records that all panels meet, before any of them goes on. */
+  const size_t fit = CACHED_BYTES / (M * CHUNK * RECORD_BYTES), length = fit > 1 ? fit : 1;
+  parts work;
+  parts_cut(&work, (p->w->N + width - 1) / width);
+#pragma omp parallel if (M * p->w->N * p->w->K >= QUANT_PARALLEL_MIN)
   {
 #pragma omp for schedule(static)
-    for (size_t i = 0; i < chunks * tiles; i++) round_tile(&p.rows, i / tiles, i % tiles);
+    for (size_t i = 0; i < chunks * tiles; i++) round_tile(&p->rows, i / tiles, i % tiles);
     for (size_t from = 0; from < chunks; from += length) {
 #pragma omp for schedule(dynamic)
       for (size_t part = 0; part < work.count; part++)
         for (size_t i = work.from[part]; i < work.from[part + 1]; i++)
-          if (M == 1)
-            one_row(&p, i * width);
-          else
-            some_panels(&p, from, smaller(from + length, chunks), i * width);
+          some_panels(p, from, smaller(from + length, chunks), i * TILE_PANELS);
     }
   }
+}
+
+static void product_quant(const packed_matrix *w, size_t M, const float *x, void *room, float *y) {
+  const product p = product_of(w, M, x, room, y);
+  if (M == 1)
+    product_of_one(&p);
+  else
+    product_of_many(&p);
 }
 
 void CPU_FAMILY(product_quant)(cpu_kernels *table);
