@@ -37,7 +37,23 @@ static void linear_backward(ctx *c, void *saved) {
   if (gb) cpu()->sum_rows(M, N, gy, gb);
 }
 
-/* y = x w^T with packed weights, some rows at a time: as many each time. */
+/* y[i] = x[i] w[i]^T of single rows with packed weights. */
+static bool row_products(ctx *c, size_t n, tensor *const *x, tensor *const *w, tensor *const *y) {
+  const arena_mark mark = arena_here(c->memory);
+  row_product product[ROW_PRODUCTS];
+  bool ready = true;
+  assert(!c->recording);
+  for (size_t i = 0; i < n; i++) {
+    const packed_matrix packed = packed_of(w[i]);
+    product[i] = (row_product){packed, f32(x[i]), arena_alloc(c->memory, packed_room(1, packed.K)), f32(y[i])};
+    ready = ready && product[i].room;
+  }
+  if (ready) cpu()->product_row(n, product);
+  arena_release(c->memory, mark);
+  return ready;
+}
+
+/* y = x w^T of several rows with packed weights, some at a time: as many each time. */
 static bool packed_product(ctx *c, const packed_matrix *w, size_t M, const float *x, float *y) {
   const size_t times = (M + PRODUCT_ROWS_MAX - 1) / PRODUCT_ROWS_MAX, most = times ? (M + times - 1) / times : 0;
   const arena_mark mark = arena_here(c->memory);
@@ -53,34 +69,50 @@ static bool packed_product(ctx *c, const packed_matrix *w, size_t M, const float
   return room != NULL;
 }
 
-/* y [M,N] = x [M,K] w, w as linear() or (`right`) linear_right() takes it. */
-static bool product(ctx *c, bool right, size_t M, size_t N, size_t K, const float *x, const tensor *w, float *y) {
-  const size_t ldw = right ? N : K;
+/* y = x w^T or (`right`) x w. */
+static bool product(ctx *c, bool right, tensor *x, tensor *w, tensor *y) {
+  const size_t M = (size_t)tensor_rows(x), K = (size_t)tensor_last(x), N = (size_t)tensor_last(y), ldw = right ? N : K;
   if (dtype_is_packed(w->type)) {
     assert(!right && !c->recording);
     const packed_matrix packed = packed_of(w);
-    return packed_product(c, &packed, M, x, y);
+    return M == 1 ? row_products(c, 1, &x, &w, &y) : packed_product(c, &packed, M, f32(x), f32(y));
   }
   if (M <= PRODUCT_FEW)
-    cpu()->product_few(right, M, N, K, x, K, f32(w), ldw, y, N);
+    cpu()->product_few(right, M, N, K, f32(x), K, f32(w), ldw, f32(y), N);
   else
-    sgemm(false, !right, M, N, K, 1, x, K, f32(w), ldw, 0, y, N);
+    sgemm(false, !right, M, N, K, 1, f32(x), K, f32(w), ldw, 0, f32(y), N);
   return true;
+}
+
+static tensor *result_of(ctx *c, const tensor *x, const tensor *w, bool right) {
+  assert(w->n_dims == 2 && w->dim[right ? 0 : 1] == tensor_last(x));
+  return with_last(c, x, w->dim[right ? 1 : 0]);
 }
 
 static tensor *linear_any(ctx *c, tensor *x, tensor *w, tensor *b, bool right) {
   if (!x) return NULL;
-  size_t M = (size_t)tensor_rows(x), K = (size_t)tensor_last(x), N = (size_t)w->dim[right ? 1 : 0];
-  assert(w->n_dims == 2 && (size_t)w->dim[right ? 0 : 1] == K && (!b || (size_t)tensor_count(b) == N));
-  tensor *y = with_last(c, x, (int64_t)N);
-  if (!y || !product(c, right, M, N, K, f32(x), w, f32(y))) return NULL;
-  if (b) cpu()->add_rows(M, N, f32(y), f32(b), f32(y));
+  tensor *y = result_of(c, x, w, right);
+  if (!y || !product(c, right, x, w, y)) return NULL;
+  assert(!b || tensor_count(b) == tensor_last(y));
+  if (b) cpu()->add_rows((size_t)tensor_rows(y), (size_t)tensor_last(y), f32(y), f32(b), f32(y));
   bool any = x->needs_grad || w->needs_grad || (b && b->needs_grad);
   return track(c, y, any, linear_backward, &(linear_record){x, w, b, y, right}, sizeof(linear_record));
 }
 
 tensor *linear(ctx *c, tensor *x, tensor *w, tensor *b) { return linear_any(c, x, w, b, false); }
 tensor *linear_right(ctx *c, tensor *x, tensor *w) { return linear_any(c, x, w, NULL, true); }
+
+void linear_each(ctx *c, int n, tensor *const *x, tensor *const *w, tensor **y) {
+  assert(n <= ROW_PRODUCTS);
+  bool single = true, ready = true;
+  for (int i = 0; i < n; i++) single = single && x[i] && tensor_rows(x[i]) == 1 && dtype_is_packed(w[i]->type);
+  for (int i = 0; i < n; i++) {
+    y[i] = single ? result_of(c, x[i], w[i], false) : linear(c, x[i], w[i], NULL);
+    ready = ready && y[i];
+  }
+  if (single && !(ready && row_products(c, (size_t)n, x, w, y)))
+    for (int i = 0; i < n; i++) y[i] = NULL;
+}
 
 /* --- rows of a table: embedding and gather_rows share one operator ------------------------------------------------ */
 

@@ -45,9 +45,9 @@ static tensor *time_mix(ctx *c, const rwkv_pass *p, tensor *z) {
 
   tensor *s = seen(c, "att.shift", shift(c, z, &p->plan, p->carry.att_x));
   tensor *x = shift_mix(c, z, s, MIX_KEEP, 3, (tensor *const[]){w->mix_k, w->mix_v, w->mix_r}, NULL);
-  tensor *k = seen(c, "att.k", linear(c, mix_row(c, x, 0), w->key, NULL));
-  tensor *v = seen(c, "att.v", linear(c, mix_row(c, x, 1), w->value, NULL));
-  tensor *r = seen(c, "att.r", linear(c, mix_row(c, x, 2), w->receptance, NULL));
+  tensor *kvr[3];
+  mix_linear(c, x, 3, (const int[]){0, 1, 2}, (tensor *const[]){w->key, w->value, w->receptance}, kvr);
+  tensor *k = seen(c, "att.k", kvr[0]), *v = seen(c, "att.v", kvr[1]), *r = seen(c, "att.r", kvr[2]);
   tensor *y = seen(c, "att.wkv", wkv4(c, k, v, w->decay, w->bonus, p->carry.wkv, &opt, NULL));
   return seen(c, "att", linear(c, gate(c, y, ACT_SIGMOID, r), w->output, NULL));
 }

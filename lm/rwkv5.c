@@ -61,21 +61,21 @@ static tensor *time_mix(ctx *c, const rwkv_pass *p, tensor *z) {
   const rwkv_config *config = &p->m->config;
   const rwkv5_att *w = &p->block->att.v5;
   const bool gated = config->parts & RWKV5_GATE;
+  const int mixes = gated ? 4 : 3;
   const wkv6_opt opt = {
       .heads = config->dim_att / config->head_size, .order = p->order, .lengths = p->lengths, .into = p->kept.wkv};
 
   tensor *s = seen(c, "att.shift", shift(c, z, &p->plan, p->carry.att_x));
-  tensor *x =
-      shift_mix(c, z, s, MIX_KEEP, gated ? 4 : 3, (tensor *const[]){w->mix_k, w->mix_v, w->mix_r, w->mix_g}, NULL);
-  tensor *k = seen(c, "att.k", linear(c, mix_row(c, x, 0), w->key, NULL));
-  tensor *v = seen(c, "att.v", linear(c, mix_row(c, x, 1), w->value, NULL));
-  tensor *r = seen(c, "att.r", linear(c, mix_row(c, x, 2), w->receptance, NULL));
+  tensor *kvrg[4];
+  tensor *x = shift_mix(c, z, s, MIX_KEEP, mixes, (tensor *const[]){w->mix_k, w->mix_v, w->mix_r, w->mix_g}, NULL);
+  mix_linear(c, x, mixes, (const int[]){0, 1, 2, 3}, (tensor *const[]){w->key, w->value, w->receptance, w->gate}, kvrg);
+  tensor *k = seen(c, "att.k", kvrg[0]), *v = seen(c, "att.v", kvrg[1]), *r = seen(c, "att.r", kvrg[2]);
 
   tensor *u = config->parts & RWKV5_LOG_BONUS ? act(c, ACT_EXP, w->bonus) : w->bonus;
   tensor *decay = of_channels(c, w->decay, config);
   tensor *y = decay ? wkv6(c, r, k, v, decay, of_channels(c, u, config), p->carry.wkv, &opt, NULL) : NULL;
   tensor *o = group_norm(c, seen(c, "att.wkv", y), opt.heads, w->ln_x_weight, w->ln_x_bias, RWKV_LN_X_EPS);
-  if (gated) o = gate(c, o, ACT_SILU, seen(c, "att.g", linear(c, mix_row(c, x, 3), w->gate, NULL)));
+  if (gated) o = gate(c, o, ACT_SILU, seen(c, "att.g", kvrg[3]));
   return seen(c, "att", linear(c, seen(c, "att.ln_x", o), w->output, NULL));
 }
 

@@ -95,10 +95,11 @@ static tensor *time_mix(ctx *c, const rwkv_pass *p, tensor *z) {
 
   tensor *s = seen(c, "att.shift", shift(c, z, &p->plan, p->carry.att_x));
   tensor *x = shift_mix(c, z, s, MIX_TOWARD, RWKV7_MIXES, m->mix, NULL);
-  tensor *r = seen(c, "att.r", linear(c, mix_row(c, x, RWKV7_R), m->receptance, NULL));
-  tensor *key = linear(c, mix_row(c, x, RWKV7_K), m->key, NULL);
-  tensor *v = linear(c, mix_row(c, x, RWKV7_V), m->value, NULL);
-  v = seen(c, "att.v", led_values(c, p, v, mix_row(c, x, RWKV7_V)));
+  tensor *rkv[3];
+  mix_linear(c, x, 3, (const int[]){RWKV7_R, RWKV7_K, RWKV7_V}, (tensor *const[]){m->receptance, m->key, m->value},
+             rkv);
+  tensor *r = seen(c, "att.r", rkv[0]), *key = rkv[1];
+  tensor *v = seen(c, "att.v", led_values(c, p, rkv[2], mix_row(c, x, RWKV7_V)));
   tensor *w = add(c, low_rank(c, mix_row(c, x, RWKV7_W), m->w1, ACT_TANH, m->w2), m->w0);
   tensor *rate = add(c, low_rank(c, mix_row(c, x, RWKV7_A), m->a1, ACT_NONE, m->a2), m->a0); /* before its sigmoid */
   tensor *g = low_rank(c, mix_row(c, x, RWKV7_G), m->g1, ACT_SIGMOID, m->g2);

@@ -29,6 +29,7 @@
   DO(optim, variant)                                                                                                   \
   DO(product_quant, variant)                                                                                           \
   DO(product_half, variant)                                                                                            \
+  DO(product_row, variant)                                                                                             \
   DO(product_few, variant)                                                                                             \
   DO(limits, variant)
 #define DECLARE(family, variant) void cpu_##family##_##variant(cpu_kernels *);
@@ -45,8 +46,10 @@ FULL_TABLE(avx512)
 /* What wider sets add: families whose tables start as another's. */
 DECLARE(product_quant, avxvnni)
 DECLARE(product_half, avxvnni)
+DECLARE(product_row, avxvnni)
 DECLARE(product_quant, avx512vnni)
 DECLARE(product_half, avx512vnni)
+DECLARE(product_row, avx512vnni)
 DECLARE(search_scores, avx512vnni)
 DECLARE(search_filter, avx512vnni)
 DECLARE(limits, avxvnni)
@@ -54,11 +57,13 @@ DECLARE(limits, avx512vnni)
 static void fill_avxvnni(cpu_kernels *table) {
   ENTER(product_quant, avxvnni)
   ENTER(product_half, avxvnni)
+  ENTER(product_row, avxvnni)
   ENTER(limits, avxvnni)
 }
 static void fill_avx512vnni(cpu_kernels *table) {
   ENTER(product_quant, avx512vnni)
   ENTER(product_half, avx512vnni)
+  ENTER(product_row, avx512vnni)
   ENTER(search_scores, avx512vnni)
   ENTER(search_filter, avx512vnni)
   ENTER(limits, avx512vnni)
@@ -69,17 +74,20 @@ DECLARE(search_scores, neon)
 DECLARE(search_filter, neon)
 DECLARE(product_quant, neon)
 DECLARE(product_half, neon)
+DECLARE(product_row, neon)
 DECLARE(product_few, neon)
 DECLARE(limits, neon)
 DECLARE(search_scores, dotprod)
 DECLARE(search_filter, dotprod)
 DECLARE(product_quant, dotprod)
+DECLARE(product_row, dotprod)
 DECLARE(limits, dotprod)
 static void fill_neon(cpu_kernels *table) {
   ENTER(search_scores, neon)
   ENTER(search_filter, neon)
   ENTER(product_quant, neon)
   ENTER(product_half, neon)
+  ENTER(product_row, neon)
   ENTER(product_few, neon)
   ENTER(limits, neon)
 }
@@ -87,6 +95,7 @@ static void fill_dotprod(cpu_kernels *table) {
   ENTER(search_scores, dotprod)
   ENTER(search_filter, dotprod)
   ENTER(product_quant, dotprod)
+  ENTER(product_row, dotprod)
   ENTER(limits, dotprod)
 }
 #endif

@@ -5,14 +5,25 @@
 
 #include "kernels/cpu/half_lanes.h"
 
-/* The first panel and, of some rows, where each starts and where its sums of that panel belong, of which there are
- * `columns` in y from there on. */
+/* A panel and those after it and, of some rows, where each starts and where its sums of that panel belong; `columns`
+ * are left in y from there on. */
 typedef struct {
   const uint8_t *panel;
   size_t K, bytes, columns; /* bytes from one panel to the next */
   const float *const *x;
   float *const *y;
 } exact_product;
+
+ALWAYS_INLINE exact_product exact_product_of(const packed_matrix *w, size_t panel, const float *const *x,
+                                             float *const *y) {
+  const size_t bytes = packed_panel_bytes(w->type, w->K);
+  return (exact_product){.panel = (const uint8_t *)w->data + panel * bytes,
+                         .K = w->K,
+                         .bytes = bytes,
+                         .columns = w->N - panel * PACKED_ROWS,
+                         .x = x,
+                         .y = y};
+}
 
 /* R panels and T rows; U lines are summed apart, so that sums need not wait for each other. */
 ALWAYS_INLINE void exact_tile(const exact_product *p, bool bf16, size_t R, size_t T, size_t U) {
@@ -86,29 +97,19 @@ ALWAYS_INLINE void exact_tiles(exact_product p, bool bf16, size_t rows) {
   }
 }
 
-/* The products of panels from..to - 1 and some rows of x [.., K], into those of y [.., N]; at most EXACT_MOST rows. */
+/* The products of panel `panel` and some rows of x [.., K], into those of y [.., N]; at most EXACT_MOST rows. */
 enum { EXACT_MOST = 16 };
-static void exact_rows(const packed_matrix *w, size_t from, size_t to, size_t n, const size_t *rows, const float *x,
-                       float *y) {
-  const size_t bytes = packed_panel_bytes(w->type, w->K);
-  const bool bf16 = w->type == DTYPE_BF16;
-  const float *row[EXACT_MOST];
-  float *out[EXACT_MOST];
-  for (size_t panel = from, panels; panel < to; panel += panels) {
-    const size_t column = panel * PACKED_ROWS;
-    for (size_t i = 0; i < n; i++) row[i] = x + rows[i] * w->K, out[i] = y + rows[i] * w->N + column;
-    const exact_product p = {.panel = (const uint8_t *)w->data + panel * bytes,
-                             .K = w->K,
-                             .bytes = bytes,
-                             .columns = w->N - column,
-                             .x = row,
-                             .y = out};
-    panels = n == 1 && panel + ROW_PANELS <= to ? ROW_PANELS : 1;
-    if (panels > 1)
-      bf16 ? exact_tile(&p, true, ROW_PANELS, 1, 1) : exact_tile(&p, false, ROW_PANELS, 1, 1);
-    else
-      bf16 ? exact_tiles(p, true, n) : exact_tiles(p, false, n);
-  }
+static inline void exact_rows(const packed_matrix *w, size_t panel, size_t n, const size_t *rows, const float *x,
+                              float *y) {
+  const size_t column = panel * PACKED_ROWS;
+  const float *from[EXACT_MOST];
+  float *to[EXACT_MOST];
+  for (size_t i = 0; i < n; i++) from[i] = x + rows[i] * w->K, to[i] = y + rows[i] * w->N + column;
+  const exact_product p = exact_product_of(w, panel, from, to);
+  if (w->type == DTYPE_BF16)
+    exact_tiles(p, true, n);
+  else
+    exact_tiles(p, false, n);
 }
 
 #endif

@@ -226,7 +226,7 @@ static void exact_panel(const fixed_product *p, size_t panel, bool all) {
   size_t rows[EXACT_MOST], n = 0;
   for (size_t m = 0; m < p->M; m++) {
     if (all || p->exact[m]) rows[n++] = m;
-    if (n == EXACT_MOST || (n > 0 && m + 1 == p->M)) exact_rows(p->w, panel, panel + 1, n, rows, p->x, p->y), n = 0;
+    if (n == EXACT_MOST || (n > 0 && m + 1 == p->M)) exact_rows(p->w, panel, n, rows, p->x, p->y), n = 0;
   }
 }
 

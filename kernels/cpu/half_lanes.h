@@ -12,8 +12,8 @@
 
 #include "kernels/cpu/quant_lanes.h"
 #include "kernels/cpu/vecmath.h"
+#include "kernels/packed_layout.h"
 
-enum { LINE_BYTES = 64 };
 /* Added to a float below 2^22, leaves it, rounded, in the lower bits. */
 #define ROUND_SHIFT 12582912.0f
 

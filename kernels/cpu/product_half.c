@@ -10,15 +10,13 @@
 
 static void few_rows(const packed_matrix *w, size_t M, const float *x, float *y) {
   static const size_t rows[EXACT_MOST] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  const size_t panels = (w->N + PACKED_ROWS - 1) / PACKED_ROWS;
   parts work;
-  parts_cut(&work, (panels + ROW_PANELS - 1) / ROW_PANELS);
+  parts_cut(&work, (w->N + PACKED_ROWS - 1) / PACKED_ROWS);
 #pragma omp parallel for schedule(dynamic) if (M * w->N * w->K >= CPU_PARALLEL_MIN)
   for (size_t part = 0; part < work.count; part++)
-    for (size_t i = work.from[part]; i < work.from[part + 1]; i++)
+    for (size_t panel = work.from[part]; panel < work.from[part + 1]; panel++)
       for (size_t m = 0; m < M; m += EXACT_MOST)
-        exact_rows(w, i * ROW_PANELS, smaller((i + 1) * ROW_PANELS, panels), smaller(EXACT_MOST, M - m), rows,
-                   x + m * w->K, y + m * w->N);
+        exact_rows(w, panel, smaller(EXACT_MOST, M - m), rows, x + m * w->K, y + m * w->N);
 }
 
 #if defined(CPU_NEON)

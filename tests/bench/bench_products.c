@@ -125,7 +125,10 @@ static double seconds_of(const cpu_kernels *k, dtype type, size_t N, size_t K, s
     const double start = clock_seconds();
     for (size_t i = 0; i < matrices; i++) {
       const packed_matrix w = {type, N, K, pool + i * bytes};
-      (dtype_is_quant(type) ? k->product_quant : k->product_half)(&w, M, x, room, y);
+      if (M == 1)
+        k->product_row(1, &(row_product){w, x, room, y});
+      else
+        (dtype_is_quant(type) ? k->product_quant : k->product_half)(&w, M, x, room, y);
     }
     const double took = (clock_seconds() - start) / (double)matrices;
     if (took < best) best = took;

@@ -62,7 +62,10 @@ static void run(const cpu_kernels *k, const problem *p, float *y) {
   uint8_t *room = aligned_alloc(64, whole);
   assert_non_null(room);
   memset(room, 0xa5, whole);
-  k->product_half(&p->w, p->M, p->x, room, y);
+  if (p->M == 1)
+    k->product_row(1, &(row_product){p->w, p->x, room, y});
+  else
+    k->product_half(&p->w, p->M, p->x, room, y);
   for (size_t i = bytes; i < whole; i++) assert_int_equal(room[i], 0xa5);
   free(room);
   guarded_check(y);
@@ -96,6 +99,7 @@ static void check_sizes(const cpu_kernels *k) {
   }
   static const size_t sizes[][2] = {{1, 1}, {1, 300}, {17, 2}, {15, 3}, {130, 257}, {96, 512}, {81, 576}, {64, 1091}};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    check_size(k, 1, sizes[i][0], sizes[i][1]);
     check_size(k, 3, sizes[i][0], sizes[i][1]);
     check_size(k, 200, sizes[i][0], sizes[i][1]);
   }

@@ -54,7 +54,10 @@ static float *product(const cpu_kernels *k, const weights *m, size_t M, const fl
   assert_non_null(room);
   memset(room, 0xa5, room_bytes + GUARD);
   float *y = guarded(M * m->N);
-  k->product_quant(&m->w, M, x, room, y);
+  if (M == 1)
+    k->product_row(1, &(row_product){m->w, x, room, y});
+  else
+    k->product_quant(&m->w, M, x, room, y);
   for (size_t i = 0; i < GUARD; i++) assert_int_equal(room[room_bytes + i], 0xa5);
   guarded_check(y);
   guarded_check(x);
