@@ -5,7 +5,7 @@
 #include "kernels/base.h"
 #include "kernels/cpu/cpu.h"
 
-/* Seconds that reading n bytes takes, once: the better of a plain read and one that asks ahead. */
+/* Seconds that reading n bytes takes, once: the best of the ways of read_way. */
 double limit_read_seconds(const void *from, size_t n);
 
 /* A buffer to read. */

@@ -139,6 +139,10 @@ enum { ROW_PRODUCTS = 8 }; /* at once */
 /* Arithmetic whose speed can be measured: sums of products of these numbers (integers: in 32 bits). */
 typedef enum { PEAK_F32, PEAK_I16, PEAK_I8, PEAK_KINDS } peak_kind;
 
+/* Ways to read memory, of which one or the other is the fastest: from beginning to end, leaving it to the processor or
+ * asking for what lies ahead, or four parts side by side. */
+typedef enum { READ_PLAIN, READ_AHEAD, READ_PARTS, READ_WAYS } read_way;
+
 typedef struct {
   const char *name; /* "generic", "avx2", ... */
   const char *base; /* of a table that only adds some kernels to another's: that one's name; else NULL */
@@ -273,9 +277,8 @@ typedef struct {
   /* Works `rounds` times on all it can hold in registers and returns how many multiplications and additions that were;
    * 0 if the instruction set has nothing for such numbers. */
   double (*peak)(peak_kind kind, size_t rounds);
-  /* The sum of n bytes' 64-bit words, n being a multiple of 64: reading them is the purpose. ahead: so many bytes
-   * before they are needed they are asked for; 0 = not. */
-  uint64_t (*read_sum)(size_t n, const void *from, size_t ahead);
+  /* The sum of n bytes' 64-bit words, n being a multiple of 64: reading them is the purpose. */
+  uint64_t (*read_sum)(size_t n, const void *from, read_way way);
 } cpu_kernels;
 
 /* The table chosen for this machine (see above); never NULL. Thread safe. */

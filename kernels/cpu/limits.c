@@ -139,24 +139,36 @@ static double peak(peak_kind kind, size_t rounds) {
 typedef uint64_t words __attribute__((vector_size(WIDE)));
 enum { LINE = 64 };
 
-static inline uint64_t read_lines(size_t n, const uint8_t *from, size_t ahead) {
-  words sum[LINE / WIDE] = {0};
-  for (size_t at = 0; at < n; at += LINE) {
-    if (ahead) __builtin_prefetch(from + at + ahead);
-    for (size_t i = 0; i < LINE / WIDE; i++) {
-      words w;
-      memcpy(&w, from + at + i * WIDE, WIDE);
-      sum[i] += w;
-    }
+static inline void add_line(words *sum, const uint8_t *from, size_t ahead) {
+  if (ahead) __builtin_prefetch(from + ahead);
+  for (size_t i = 0; i < LINE / WIDE; i++) {
+    words w;
+    memcpy(&w, from + i * WIDE, WIDE);
+    sum[i] += w;
   }
+}
+
+static inline uint64_t read_lines(size_t n, const uint8_t *from, size_t streams, size_t ahead) {
+  words sum[LINE / WIDE] = {0};
+  const size_t part = n / LINE / streams * LINE;
+  for (size_t at = 0; at < part; at += LINE)
+    for (size_t s = 0; s < streams; s++) add_line(sum, from + s * part + at, ahead);
+  for (size_t at = streams * part; at < n; at += LINE) add_line(sum, from + at, 0);
   uint64_t all = 0;
   for (size_t i = 0; i < LINE / WIDE; i++)
     for (size_t j = 0; j < WIDE / sizeof all; j++) all += sum[i][j];
   return all;
 }
 
-static uint64_t read_sum(size_t n, const void *from, size_t ahead) {
-  return ahead ? read_lines(n, from, ahead) : read_lines(n, from, 0);
+static uint64_t read_sum(size_t n, const void *from, read_way way) {
+  switch (way) {
+  case READ_PLAIN:
+    return read_lines(n, from, 1, 0);
+  case READ_AHEAD:
+    return read_lines(n, from, 1, 4096);
+  default:
+    return read_lines(n, from, 4, 1024);
+  }
 }
 
 void CPU_FAMILY(limits)(cpu_kernels *table);
