@@ -143,6 +143,15 @@ static void get_field(const field *f, const uint8_t *packed, size_t row, uint8_t
     get_units(1, f, packed, row, block);
 }
 
+void packed_encode(dtype type, const float *values, size_t n, void *rows) {
+  if (dtype_is_quant(type))
+    quant_encode(dtype_quant(type), values, n, rows);
+  else if (type == DTYPE_BF16)
+    f32_to_bf16_array(values, n, rows);
+  else
+    f32_to_f16_array(values, n, rows);
+}
+
 /* --- packing ------------------------------------------------------------------------------------------------------ */
 
 /* `blocks` blocks from each of 16 rows; count fields. */

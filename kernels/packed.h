@@ -36,6 +36,8 @@ size_t packed_panel_bytes(dtype type, size_t K); /* of 16 rows */
 size_t packed_bytes(dtype type, size_t N, size_t K); /* the caller knows that it does not overflow */
 size_t packed_row_bytes(dtype type, size_t K);       /* of a row in ggml's order, which for 16-bit types is plain */
 
+/* n values, whole blocks of a block type, as rows have them: rounded to nearest, of block types as quant_encode(). */
+void packed_encode(dtype type, const float *values, size_t n, void *rows);
 /* Packs rows first..first + n - 1 of a matrix, first and n being multiples of 16 (n: or up to the last row), from
  * `rows` [n, packed_row_bytes] into their place in `data`, the whole matrix. Any number of threads may work on
  * different panels. */

@@ -397,8 +397,7 @@ const char *generate_finish_name(generate_finish finish) {
   return names[finish];
 }
 
-/* --- as a file: a header, the logits, the counts, the state as rwkv_state_save writes it ---------------------------
- */
+/* --- as a file: a header, the logits, the counts, the state as rwkv_state_save writes it -------------------------- */
 
 static const char magic[8] = "rwkvtext";
 enum { SIZE_AT = 8, HEADER = 12 };

@@ -98,8 +98,7 @@ rwkv6_carry rwkv_state_layer(ctx *c, const rwkv_state *s, int layer) {
       .wkv = tensor_wrap(c, DTYPE_F32, part_of(s, layer, WKV, &n), per_head ? 3 : 4, per_head ? sums : heads)};
 }
 
-/* --- as bytes: a header, then every layer's att_x, recurrence and ffn_x as the inference package orders them -------
- */
+/* --- as bytes: a header, then every layer's att_x, recurrence and ffn_x as the inference package orders them ------ */
 
 static const char magic[8] = "rwkvstat";
 enum { FORMAT = 1, SIZES_AT = 8, N_SIZES = 8, IDENTITY_AT = SIZES_AT + 4 * N_SIZES, TOKENS_AT = IDENTITY_AT + 8 };

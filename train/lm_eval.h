@@ -26,8 +26,7 @@ typedef struct {
 
 enum { LM_EVAL_BATCH = 2048 };
 
-/* --- perplexity: a file is lines of JSON {"text": ...}, or one text (json_lines_are) -------------------------------
- */
+/* --- perplexity: a file is lines of JSON {"text": ...}, or one text (json_lines_are) ------------------------------ */
 
 typedef enum {
   LM_DOCUMENTS, /* each by itself, however long: the rolling log-likelihood of lm-evaluation-harness */

@@ -7,11 +7,11 @@
 #include <string.h>
 
 #include "kernels/atomic_file.h"
-#include "kernels/half.h"
 #include "kernels/utf8.h"
 #include "weights/container.h"
 #include "weights/gguf_format.h"
 #include "weights/interleaved.h"
+#include "weights/packing.h"
 #include "weights/safetensors_format.h"
 #include "weights/writer_parts.h"
 
@@ -156,17 +156,17 @@ status writer_copy_metadata(writer *w, const checkpoint *from) {
 
 /* --- tensors ------------------------------------------------------------------------------------------------------ */
 
-static status add_tensor(writer *w, const char *name, checkpoint_dtype dtype, bool interleaved, int n_dims,
+static status add_tensor(writer *w, const char *name, checkpoint_dtype stored, bool interleaved, int n_dims,
                          const int64_t *dim) {
   writer_content *content = &w->content;
-  writer_tensor t = {.dtype = dtype, .interleaved = interleaved, .n_dims = n_dims};
+  writer_tensor t = {.dtype = stored, .interleaved = interleaved, .n_dims = n_dims};
   if (checkpoint_check_name(name)) return last_status();
   if (w->sealed) return fail(STATUS_ARGUMENT, "tensor %s is declared after data", name);
   if (json_object_get(w->names, name)) return fail(STATUS_ARGUMENT, "tensor %s is declared twice", name);
-  if (!checkpoint_shape_bytes(dtype, n_dims, dim, &t.bytes))
-    return fail(STATUS_ARGUMENT, "tensor %s (%s) has an impossible shape", name, checkpoint_dtype_name(dtype));
-  if (interleaved && (strcmp(w->container->name, "gguf") || !interleaved_fits(dtype, n_dims, dim)))
-    return fail(STATUS_ARGUMENT, "tensor %s (%s) cannot be interleaved", name, checkpoint_dtype_name(dtype));
+  if (!checkpoint_shape_bytes(stored, n_dims, dim, &t.bytes))
+    return fail(STATUS_ARGUMENT, "tensor %s (%s) has an impossible shape", name, checkpoint_dtype_name(stored));
+  if (interleaved && (strcmp(w->container->name, "gguf") || !interleaved_fits(stored, n_dims, dim)))
+    return fail(STATUS_ARGUMENT, "tensor %s (%s) cannot be interleaved", name, checkpoint_dtype_name(stored));
   if (json_object_set_new(w->names, name, json_null())) return fail(STATUS_MEMORY, "out of memory for tensor %s", name);
   writer_tensor *tensors = mem_room(content->tensors, content->count, &content->capacity, sizeof *tensors);
   if (!tensors) return last_status();
@@ -177,14 +177,15 @@ static status add_tensor(writer *w, const char *name, checkpoint_dtype dtype, bo
   return STATUS_OK;
 }
 
-status writer_declare(writer *w, const char *name, checkpoint_dtype dtype, int n_dims, const int64_t *dim) {
+status writer_declare(writer *w, const char *name, checkpoint_dtype stored, int n_dims, const int64_t *dim) {
   if (w->failed) return w->failed;
-  return add_tensor(w, name, dtype, false, n_dims, dim) ? failed(w) : STATUS_OK;
+  return add_tensor(w, name, stored, false, n_dims, dim) ? failed(w) : STATUS_OK;
 }
 
-status writer_declare_interleaved(writer *w, const char *name, checkpoint_dtype dtype, int n_dims, const int64_t *dim) {
+status writer_declare_interleaved(writer *w, const char *name, checkpoint_dtype stored, int n_dims,
+                                  const int64_t *dim) {
   if (w->failed) return w->failed;
-  return add_tensor(w, name, dtype, true, n_dims, dim) ? failed(w) : STATUS_OK;
+  return add_tensor(w, name, stored, true, n_dims, dim) ? failed(w) : STATUS_OK;
 }
 
 static size_t padding(size_t bytes, size_t alignment) { return (alignment - bytes % alignment) % alignment; }
@@ -308,25 +309,21 @@ static status check_range(const writer_tensor *t, const float *values, size_t n)
   return STATUS_OK;
 }
 
-static void narrow_slice(checkpoint_dtype dtype, const float *values, size_t n, void *out) {
-  quant_type type;
-  if (dtype == CHECKPOINT_F16)
-    f32_to_f16_array(values, n, out);
-  else if (dtype == CHECKPOINT_BF16)
-    f32_to_bf16_array(values, n, out);
-  else if (checkpoint_dtype_quant(dtype, &type))
-    quant_encode(type, values, n, out);
+static void narrow_slice(checkpoint_dtype stored, const float *values, size_t n, void *out) {
+  dtype type;
+  if (packed_type(stored, &type))
+    packed_encode(type, values, n, out);
   else
     memcpy(out, values, n * sizeof *values);
 }
 
 /* On all threads: encoding a block type is a search. */
-void writer_encode(checkpoint_dtype dtype, const float *values, size_t n, uint8_t *out) {
+void writer_encode(checkpoint_dtype stored, const float *values, size_t n, uint8_t *out) {
   enum { SLICE = 2048 }; /* values: whole blocks of each type */
-  const size_t block = checkpoint_dtype_block(dtype), size = checkpoint_dtype_size(dtype);
+  const size_t block = checkpoint_dtype_block(stored), size = checkpoint_dtype_size(stored);
 #pragma omp parallel for schedule(static) if (block > 1 && n > SLICE)
   for (size_t at = 0; at < n; at += SLICE)
-    narrow_slice(dtype, values + at, n - at < SLICE ? n - at : SLICE, out + at / block * size);
+    narrow_slice(stored, values + at, n - at < SLICE ? n - at : SLICE, out + at / block * size);
 }
 
 static status put_narrowed(writer *w, const writer_tensor *t, const float *values, size_t n) {

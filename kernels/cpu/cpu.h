@@ -147,8 +147,7 @@ typedef struct {
   const char *name; /* "generic", "avx2", ... */
   const char *base; /* of a table that only adds some kernels to another's: that one's name; else NULL */
 
-  /* --- products with weights as files hold them (product_*.c) ------------------------------------------------------
-   */
+  /* --- products with weights as files hold them (product_*.c) ----------------------------------------------------- */
   /* y [M,N] = x [M,K] w^T with w [N,K] packed, of a block type (product_quant) or of 16 bits (product_half), M <=
    * PRODUCT_ROWS_MAX. `room` is work space of packed_room() bytes, aligned to 64. Each output is computed by one
    * thread in an order that does not depend on the number of threads. */
@@ -272,8 +271,7 @@ typedef struct {
                 const float *g, float *m, float *v, float *p);
   double (*sum_squares)(size_t n, const float *x); /* in double, fixed blocks: independent of the thread count */
 
-  /* --- what the machine can do at most, for benchmarks, on the calling thread (limits.c) ---------------------------
-   */
+  /* --- what the machine can do at most, for benchmarks, on the calling thread (limits.c) -------------------------- */
   /* Works `rounds` times on all it can hold in registers and returns how many multiplications and additions that were;
    * 0 if the instruction set has nothing for such numbers. */
   double (*peak)(peak_kind kind, size_t rounds);

@@ -50,8 +50,7 @@ static inline void panel_sums_end(const panel_place *p, const lanes *sum) {
   if (past) stream_end();
 }
 
-/* --- weights that come next ----------------------------------------------------------------------------------------
- */
+/* --- weights that come next --------------------------------------------------------------------------------------- */
 
 enum { NEXT_PANELS = 4 };
 

@@ -7,8 +7,7 @@
 #include "kernels/cpu/parts.h"
 #include "kernels/cpu/quant_product.h"
 
-/* --- weights of block types ----------------------------------------------------------------------------------------
- */
+/* --- weights of block types --------------------------------------------------------------------------------------- */
 
 _Static_assert(ROW_PANELS <= TILE_TOKENS * TILE_PANELS, "add_group() has room for them");
 
@@ -81,8 +80,7 @@ static void quant_row(const quant_product *p, size_t from, size_t to) {
   for (; from < to; from++) quant_row_any(p, 1, from);
 }
 
-/* --- weights of 16 bits --------------------------------------------------------------------------------------------
- */
+/* --- weights of 16 bits ------------------------------------------------------------------------------------------- */
 
 ALWAYS_INLINE void half_row_of(const row_product *p, bool bf16, size_t R, size_t panel) {
   float *y = p->y + panel * PACKED_ROWS;

@@ -16,7 +16,7 @@
 
 #define SUMS_SHIFT 12582912.0f
 enum { CACHE_LINE = 64 };
-/* Weights of one row's products are asked for so many bytes before they are used. */
+/* Weights are asked for so many bytes before they are used. */
 enum { PREFETCH_AHEAD = 1024 };
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 /* Of loops over what is to be in registers; sanitizers check each copy of a loop anew, which is slow to compile. */

@@ -1,15 +1,15 @@
 /* Times products with packed weights: bench_products [-m M,..] [-s NxK,..] [-t TYPE,..] [-v VARIANT]. For each type,
  * shape and number of rows it prints microseconds, the GB/s at which weights are read (of as many matrices as no cache
  * holds, one after the other) and 10^9 multiplications and additions a second; at the top, what the machine can do: a
- * plain read by as many threads, and integer and f32 products in registers. */
+ * read by as many threads, and integer and f32 products in registers (apps/limits.h). */
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "apps/limits.h"
 #include "kernels/base.h"
 #include "kernels/cpu/cpu.h"
-#include "kernels/half.h"
 
 enum { LIST = 16 };
 static const size_t pool_bytes = (size_t)768 << 20;
@@ -17,72 +17,10 @@ static const double least_seconds = 0.4;
 
 /* --- limits ------------------------------------------------------------------------------------------------------- */
 
-/* Bytes a second of reading the pool once, every thread its share, best of a few times. */
-static double read_rate(const char *pool) {
-  double best = 1e9;
-  for (int i = 0; i < 4; i++) {
-    uint64_t sum = 0;
-    const double start = clock_seconds();
-#pragma omp parallel for schedule(static) reduction(+ : sum)
-    for (size_t at = 0; at < pool_bytes; at += 256) {
-      for (size_t line = 0; line < 256; line += 64) __builtin_prefetch(pool + at + 4096 + line, 0, 3);
-      uint64_t words[32];
-      memcpy(words, pool + at, sizeof words);
-      for (int w = 0; w < 32; w++) sum += words[w];
-    }
-    const double took = clock_seconds() - start;
-    if (took < best && sum != 1) best = took;
-  }
-  return (double)pool_bytes / best;
-}
-
-#if defined(__x86_64__)
-enum { TURNS = 20000, CHAINS = 12 };
-
-/* Twelve independent sums, which the compiler would keep in memory. */
-#define ONE(operation, i) operation " %%zmm30, %%zmm31, %%zmm" #i "\n\t"
-#define FOUR(operation, i, j, k, l) ONE(operation, i) ONE(operation, j) ONE(operation, k) ONE(operation, l)
-#define TURN(operation)                                                                                                \
-  __asm__ volatile(FOUR(operation, 16, 17, 18, 19) FOUR(operation, 20, 21, 22, 23) FOUR(operation, 24, 25, 26, 27)::   \
-                       : "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25",     \
-                         "xmm26", "xmm27")
-
-__attribute__((target("avx512f,avx512bw,avx512vnni"))) static void integer_turns(void) {
-  __asm__ volatile("vpxord %%zmm30, %%zmm30, %%zmm30\n\tvpxord %%zmm31, %%zmm31, %%zmm31" ::: "xmm30", "xmm31");
-  for (int turn = 0; turn < TURNS; turn++) TURN("vpdpbusd");
-}
-
-__attribute__((target("avx512f"))) static void float_turns(void) {
-  __asm__ volatile("vpxord %%zmm30, %%zmm30, %%zmm30\n\tvpxord %%zmm31, %%zmm31, %%zmm31" ::: "xmm30", "xmm31");
-  for (int turn = 0; turn < TURNS; turn++) TURN("vfmadd231ps");
-}
-
-/* Multiplications and additions a second of all threads. */
-static double register_rate(void (*turns)(void), double lanes) {
-  double best = 1e9;
-  int threads = 1;
-  for (int i = 0; i < 20; i++) {
-    const double start = clock_seconds();
-#pragma omp parallel
-    {
-      turns();
-#pragma omp single
-      threads = omp_get_num_threads();
-    }
-    const double took = clock_seconds() - start;
-    if (took < best) best = took;
-  }
-  return 2.0 * lanes * TURNS * CHAINS * threads / best;
-}
-#endif
-
 static void print_limits(const char *pool) {
-  printf("%s\nread %.1f GB/s", cpu_report(), read_rate(pool) * 1e-9);
-#if defined(__x86_64__)
-  if (cpu_variant("avx512vnni"))
-    printf(", int8 %.0f, f32 %.0f Gop/s", register_rate(integer_turns, 64) * 1e-9,
-           register_rate(float_turns, 16) * 1e-9);
-#endif
+  printf("%s\nread %.1f GB/s", cpu_report(), 1e-9 * (double)pool_bytes / limit_read_seconds(pool, pool_bytes));
+  for (peak_kind kind = 0; kind < PEAK_KINDS; kind++)
+    printf(", %s %.0f Gop/s", limit_peak_name(kind), 1e-9 * limit_peak(kind));
   printf(" (%d threads)\n", omp_get_max_threads());
 }
 
@@ -100,12 +38,7 @@ static bool fill(dtype type, size_t K, char *pool) {
   rng g = rng_make(1, K);
   for (size_t i = 0; values && i < PACKED_ROWS * K; i++) values[i] = rng_normal(&g);
   if (values && rows) {
-    if (dtype_is_quant(type))
-      quant_encode(dtype_quant(type), values, PACKED_ROWS * K, rows);
-    else if (type == DTYPE_BF16)
-      f32_to_bf16_array(values, PACKED_ROWS * K, rows);
-    else
-      f32_to_f16_array(values, PACKED_ROWS * K, rows);
+    packed_encode(type, values, PACKED_ROWS * K, rows);
     packed_put(type, K, 0, PACKED_ROWS, rows, pool);
     for (size_t at = panel; at + panel <= pool_bytes; at += panel) memcpy(pool + at, pool, panel);
   }

@@ -89,8 +89,7 @@ static void run_matrices(golden_case *k, bool seven, const char *prefix) {
   ctx_reset(c);
 }
 
-/* --- RWKV-4: states a, b, p, each [B,C] ----------------------------------------------------------------------------
- */
+/* --- RWKV-4: states a, b, p, each [B,C] --------------------------------------------------------------------------- */
 
 /* a and b of the keys, beside zeros: a state [B,3,C], or what of one enters the loss. NULL if they do not fit. */
 static tensor *sums_of(golden_case *k, const char *a_key, const char *b_key, const tensor *gy) {

@@ -25,8 +25,7 @@
 
 #include <cmocka.h> /* last: it defines fail() as a macro, and ours is (fail)() */
 
-/* --- the library's own work: everything from here to the next rule runs with failures ------------------------------
- */
+/* --- the library's own work: everything from here to the next rule runs with failures ----------------------------- */
 
 /* One piece of work, and what it needs. `result` takes in everything that it found. */
 typedef struct job {

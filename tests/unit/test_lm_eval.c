@@ -235,8 +235,7 @@ static void test_positions_of_a_stream(void **state) {
   free(path);
 }
 
-/* --- progress ------------------------------------------------------------------------------------------------------
- */
+/* --- progress ----------------------------------------------------------------------------------------------------- */
 
 static bool stop_soon(void *user, const lm_eval_progress *p) {
   *(lm_eval_progress *)user = *p;

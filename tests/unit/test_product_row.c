@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "kernels/base.h"
-#include "kernels/half.h"
 #include "tests/support/kernel_check.h"
 
 #include <setjmp.h>
@@ -31,12 +30,7 @@ static row_product product_new(dtype type, size_t N, size_t K) {
   char *rows = malloc(N * packed_row_bytes(type, K)), *data = mem_aligned(packed_bytes(type, N, K));
   void *room = mem_aligned(packed_room(1, K));
   assert_true(rows && data && room);
-  if (dtype_is_quant(type))
-    quant_encode(dtype_quant(type), values, N * K, rows);
-  else if (type == DTYPE_BF16)
-    f32_to_bf16_array(values, N * K, rows);
-  else
-    f32_to_f16_array(values, N * K, rows);
+  packed_encode(type, values, N * K, rows);
   packed_put(type, K, 0, N, rows, data);
   free(rows);
   guarded_free(values);

@@ -368,8 +368,7 @@ static void test_threads(void **state) {
   free(bytes);
 }
 
-/* --- damaged and hostile -------------------------------------------------------------------------------------------
- */
+/* --- damaged and hostile ------------------------------------------------------------------------------------------ */
 
 static void test_impossible_tensors(void **state) {
   (void)state;
