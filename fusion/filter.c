@@ -494,28 +494,13 @@ static size_t count_kept(const search_part *part) {
   return n;
 }
 
-/* What went wrong first is said, on the caller's thread. */
 static status mark_part(const filter *f, const vector_index *x, const search_part *part, uint8_t *marks) {
   const size_t bytes = (part->n + 7) / 8;
-  int code = STATUS_OK;
-  char *sentence = NULL;
+  failure failed = {0};
 #pragma omp parallel for schedule(dynamic, 64)
-  for (size_t byte = 0; byte < bytes; byte++) {
-    int before;
-#pragma omp atomic read
-    before = code;
-    const status s = before ? STATUS_OK : mark_byte(f, x, part, byte, &marks[byte]);
-    if (!s) continue;
-#pragma omp critical(filter_failure)
-    if (!sentence) {
-      sentence = mem_string(last_error());
-#pragma omp atomic write
-      code = s;
-    }
-  }
-  if (code) fail((status)code, "%s", sentence ? sentence : "out of memory");
-  free(sentence);
-  return (status)code;
+  for (size_t byte = 0; byte < bytes; byte++)
+    if (!failure_kept(&failed) && mark_byte(f, x, part, byte, &marks[byte])) failure_keep(&failed);
+  return failure_say(&failed);
 }
 
 status filter_parts(const filter *f, const vector_index *x, filtered_parts *out) {

@@ -49,6 +49,30 @@ status fail_within(const char *format, ...) {
 const char *last_error(void) { return error_text; }
 status last_status(void) { return error_code; }
 
+void failure_keep(failure *f) {
+#pragma omp critical(failure)
+  if (!f->code) {
+    f->sentence = strdup(error_text);
+#pragma omp atomic write
+    f->code = error_code;
+  }
+}
+
+bool failure_kept(const failure *f) {
+  int code;
+#pragma omp atomic read
+  code = f->code;
+  return code != STATUS_OK;
+}
+
+status failure_say(failure *f) {
+  const status code = (status)f->code;
+  if (code) fail(code, "%s", f->sentence ? f->sentence : "out of memory");
+  free(f->sentence);
+  *f = (failure){0};
+  return code;
+}
+
 bool size_add(size_t a, size_t b, size_t *out) {
   if (b > SIZE_MAX - a) return false;
   *out = a + b;

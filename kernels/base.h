@@ -32,6 +32,16 @@ status fail_within(const char *format, ...) __attribute__((format(printf, 1, 2))
 const char *last_error(void);
 status last_status(void);
 
+/* What went wrong on several threads, begun as {0}: the first sentence is kept, whoever left it, to be said on the
+ * thread that began them. */
+typedef struct {
+  int code;
+  char *sentence;
+} failure;
+void failure_keep(failure *f);       /* this thread's last one, unless another is kept */
+bool failure_kept(const failure *f); /* is there no more use in going on? */
+status failure_say(failure *f);      /* as fail(), and empties f; STATUS_OK if nothing was kept */
+
 /* Overflow-safe size arithmetic: false (and *out untouched) if the result does not fit. */
 bool size_add(size_t a, size_t b, size_t *out);
 bool size_mul(size_t a, size_t b, size_t *out);

@@ -85,9 +85,19 @@ ctx *ctx_new(void) {
 
 void ctx_free(ctx *c) {
   if (!c) return;
+  for (int i = 0; i < c->n_others; i++) ctx_free(c->other[i]);
+  free(c->other);
   arena_free(c->memory);
   free(c->tape);
   free(c);
+}
+
+bool ctx_make_others(ctx *c, int n) {
+  ctx **grown = n > c->n_others ? mem_grow(c->other, (size_t)n, sizeof *grown) : c->other;
+  if (n > c->n_others && !grown) return false;
+  for (c->other = grown; c->n_others < n; c->n_others++)
+    if (!(c->other[c->n_others] = ctx_new())) return false;
+  return true;
 }
 
 void ctx_reset(ctx *c) {
@@ -156,24 +166,6 @@ tensor *tensor_view(ctx *c, tensor *t, int n_dims, const int64_t *dim) {
   tensor *v = tensor_window(c, t, 0, n_dims, dim);
   assert(!v || tensor_count(v) == tensor_count(t));
   return v;
-}
-
-/* --- blocks ------------------------------------------------------------------------------------------------------- */
-
-tensor *block_room(ctx *c, const tensor *x) { return c->recording || !x ? NULL : tensor_like(c, x); }
-
-arena_mark block_begin(ctx *c, int block) {
-  c->block = block;
-  return arena_here(c->memory);
-}
-
-tensor *block_end(ctx *c, tensor *x, tensor *room, arena_mark mark) {
-  seen(c, "out", x);
-  c->block = -1;
-  if (!room || !x) return x;
-  memcpy(room->data, x->data, (size_t)tensor_count(x) * sizeof(float));
-  arena_release(c->memory, mark);
-  return room;
 }
 
 /* --- tape --------------------------------------------------------------------------------------------------------- */

@@ -76,7 +76,9 @@ struct ctx {
   size_t n_tape, cap_tape;
   observe_fn observe; /* NULL: nobody looks */
   void *observer;
-  int block; /* that is being computed */
+  int block;   /* that is being computed */
+  ctx **other; /* contexts of other threads that compute for this one */
+  int n_others;
 };
 
 /* Names an intermediate result for whoever observes: `tensor *r = seen(c, "att.r", linear(...))`. */
@@ -87,7 +89,8 @@ static inline tensor *seen(ctx *c, const char *name, tensor *t) {
 
 ctx *ctx_new(void); /* also opens BLAS; NULL with a sentence on failure */
 void ctx_free(ctx *c);
-void ctx_reset(ctx *c); /* forgets the tape and every tensor of the arena */
+bool ctx_make_others(ctx *c, int n); /* sees to it that there are n of c->other; they keep their memory as c does */
+void ctx_reset(ctx *c);              /* forgets the tape and every tensor of the arena */
 
 /* New tensors in the arena (not zeroed). Dimensions after n_dims are ignored. */
 tensor *tensor_new(ctx *c, dtype type, int n_dims, const int64_t *dim);
@@ -101,18 +104,6 @@ tensor *tensor_view(ctx *c, tensor *t, int n_dims, const int64_t *dim);
 tensor *tensor_window(ctx *c, tensor *t, int64_t first, int n_dims, const int64_t *dim);
 /* Wraps memory of the caller's (input data). */
 tensor *tensor_wrap(ctx *c, dtype type, void *data, int n_dims, const int64_t *dim);
-
-/* A model's blocks run one after another on tokens of one shape. Without recording, nothing of a block but its result
- * is kept, so that memory does not grow with depth:
- *   tensor *room = block_room(c, x);
- *   for (each block i) {
- *     arena_mark mark = block_begin(c, i);
- *     x = block_end(c, forward(c, x), room, mark);
- *   }
- * While recording, room is NULL and everything stays until backward has run. An observer sees each block's "out". */
-tensor *block_room(ctx *c, const tensor *x);
-arena_mark block_begin(ctx *c, int block);
-tensor *block_end(ctx *c, tensor *x, tensor *room, arena_mark mark);
 
 /* For operators: if the context records and `any` input wants a gradient, marks y so and notes the backward step with a
  * copy of its record (`size` bytes). Returns y, or NULL when memory runs out. */

@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "kernels/blocks.h"
+
 #define EPS 1e-5f
 
 enum { D = 1, E, V, CONTEXT, SIZES };
@@ -75,17 +77,18 @@ void clip_text_free(clip_text *m) {
 
 /* --- forward ------------------------------------------------------------------------------------------------------ */
 
+static tensor *block_forward(ctx *c, const void *model, int i, tensor *x) {
+  const clip_text *m = model;
+  const transformer_opt opt = clip_block_opt(&m->config.tower, true);
+  return transformer_block_forward(c, &m->block[i], x, &opt);
+}
+
 tensor *clip_text_tokens(ctx *c, const clip_text *m, const tensor *ids) {
   const int64_t T = ids->dim[1], width = m->config.tower.width;
   assert(ids->n_dims == 2 && T >= 1 && T <= m->config.context);
   tensor *x = seen(c, "emb", embedding(c, ids, m->emb));
   x = add(c, x, tensor_window(c, m->positions, 0, 2, (int64_t[]){T, width}));
-  const transformer_opt opt = clip_block_opt(&m->config.tower, true);
-  tensor *room = block_room(c, x);
-  for (int i = 0; x && i < m->config.tower.depth; i++) {
-    const arena_mark mark = block_begin(c, i);
-    x = block_end(c, transformer_block_forward(c, &m->block[i], x, &opt), room, mark);
-  }
+  x = blocks_forward_samples(c, x, m->config.tower.depth, block_forward, m);
   return seen(c, "ln_final", layer_norm(c, x, m->ln_final_weight, m->ln_final_bias, EPS));
 }
 

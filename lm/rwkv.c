@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/blocks.h"
 #include "kernels/half.h"
 #include "lm/rwkv_version.h"
 
@@ -208,7 +209,7 @@ tensor *rwkv_channel_mix(ctx *c, const rwkv_pass *p, tensor *z) {
   return rwkv6_channel_mix(c, &p->block->ffn, z, &p->plan, rwkv_version_of(&p->m->config)->mix, &p->carry);
 }
 
-static tensor *block_forward(ctx *c, const rwkv_pass *p, tensor *x) {
+static tensor *layer_forward(ctx *c, const rwkv_pass *p, tensor *x) {
   const bool keep = p->kept.wkv != NULL;
   const rwkv_block *w = p->block;
   const rwkv_version *v = rwkv_version_of(&p->m->config);
@@ -239,33 +240,42 @@ static void count_tokens(rwkv_state *state, int64_t T, const int32_t *lengths) {
   for (int b = 0; b < state->batch; b++) state->tokens[b] += lengths ? lengths[b] : T;
 }
 
-tensor *rwkv_forward(ctx *c, const rwkv *m, tensor *x, const rwkv_input *in) {
-  const rwkv_input none = {0};
-  if (!in) in = &none;
-  rwkv_state *state = in->state;
-  if (!x) return NULL;
-  assert(!state || state->batch == x->dim[0]);
-  const bool keeps_first = rwkv_version_of(&m->config)->keeps_first && !c->recording;
-  tensor *room = block_room(c, x),
-         *first = keeps_first ? tensor_3d(c, DTYPE_F32, x->dim[0], x->dim[1], m->config.dim_att) : NULL;
-  if (keeps_first && !first) return NULL;
-  for (int i = 0; x && i < m->config.n_layer; i++) {
-    const arena_mark mark = block_begin(c, i);
-    const scan_order *order = in->order ? in->order[i] : NULL;
-    rwkv_pass pass = {.m = m,
-                      .block = &m->block[i],
-                      .layer = i,
-                      .plan = shift_previous(m->config.n_embd, order),
-                      .order = order,
-                      .lengths = in->lengths,
-                      .carry = {.wkv = m->block[i].start},
-                      .first = &first};
-    if (state) pass.carry = start_of(c, pass.kept = rwkv_state_layer(c, state, i));
-    /* NULL would mean a start from zero */
-    if (state && (!pass.carry.att_x || !pass.carry.ffn_x || !pass.carry.wkv)) return NULL;
-    x = block_end(c, block_forward(c, &pass, x), room, mark);
+/* One way through the model. */
+typedef struct {
+  const rwkv *m;
+  const rwkv_input *in;
+  tensor **first;
+} rwkv_way;
+
+static tensor *block_forward(ctx *c, const void *model, int i, tensor *x) {
+  const rwkv_way *way = model;
+  const rwkv *m = way->m;
+  const scan_order *order = way->in->order ? way->in->order[i] : NULL;
+  rwkv_pass pass = {.m = m,
+                    .block = &m->block[i],
+                    .layer = i,
+                    .plan = shift_previous(m->config.n_embd, order),
+                    .order = order,
+                    .lengths = way->in->lengths,
+                    .carry = {.wkv = m->block[i].start},
+                    .first = way->first};
+  if (way->in->state) {
+    pass.carry = start_of(c, pass.kept = rwkv_state_layer(c, way->in->state, i));
+    if (!pass.carry.att_x || !pass.carry.ffn_x || !pass.carry.wkv) return NULL; /* would mean a start from zero */
   }
-  if (state && x) count_tokens(state, x->dim[1], in->lengths);
+  return layer_forward(c, &pass, x);
+}
+
+tensor *rwkv_forward(ctx *c, const rwkv *m, tensor *x, const rwkv_input *in) {
+  if (!x) return NULL;
+  const bool keeps_first = rwkv_version_of(&m->config)->keeps_first && !c->recording;
+  tensor *first = keeps_first ? tensor_3d(c, DTYPE_F32, x->dim[0], x->dim[1], m->config.dim_att) : NULL;
+  if (keeps_first && !first) return NULL;
+  const rwkv_way way = {m, in ? in : &(rwkv_input){0}, &first};
+  rwkv_state *state = way.in->state;
+  assert(!state || state->batch == x->dim[0]);
+  x = blocks_forward(c, x, m->config.n_layer, block_forward, &way);
+  if (state && x) count_tokens(state, x->dim[1], way.in->lengths);
   return x;
 }
 

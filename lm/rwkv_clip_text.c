@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "kernels/blocks.h"
+
 #define EPS 1e-5f
 #define LN_X_EPS 64e-5f /* 1e-5 head_size_divisor^2, whatever the head size is */
 
@@ -104,24 +106,21 @@ void rwkv_clip_text_free(rwkv_clip_text *m) {
 
 /* --- forward ------------------------------------------------------------------------------------------------------ */
 
-static tensor *block_forward(ctx *c, const rwkv_clip_text *m, int i, tensor *x, const shift_plan *plan) {
+static tensor *block_forward(ctx *c, const void *model, int i, tensor *x) {
+  const rwkv_clip_text *m = model;
   const rwkv_clip_text_block *p = &m->block[i];
+  const shift_plan plan = shift_halves(m->config.head_size);
   const wkv6_opt opt = {.heads = m->config.width / m->config.head_size, .direction = WKV_BOTH};
   if (i == 0) x = seen(c, "ln0", layer_norm(c, x, p->ln0_weight, p->ln0_bias, EPS));
   tensor *z = seen(c, "ln1", layer_norm(c, x, p->ln1_weight, p->ln1_bias, EPS));
-  x = add(c, x, rwkv6_time_mix(c, &p->att, z, plan, &opt, LN_X_EPS, NULL, NULL));
+  x = add(c, x, rwkv6_time_mix(c, &p->att, z, &plan, &opt, LN_X_EPS, NULL, NULL));
   z = seen(c, "ln2", layer_norm(c, x, p->ln2_weight, p->ln2_bias, EPS));
-  return add(c, x, rwkv6_channel_mix(c, &p->ffn, z, plan, MIX_TOWARD, NULL));
+  return add(c, x, rwkv6_channel_mix(c, &p->ffn, z, &plan, MIX_TOWARD, NULL));
 }
 
 tensor *rwkv_clip_text_tokens(ctx *c, const rwkv_clip_text *m, const tensor *ids) {
   tensor *x = seen(c, "emb", embedding(c, ids, m->emb));
-  const shift_plan plan = shift_halves(m->config.head_size);
-  tensor *room = block_room(c, x);
-  for (int i = 0; x && i < m->config.depth; i++) {
-    const arena_mark mark = block_begin(c, i);
-    x = block_end(c, block_forward(c, m, i, x, &plan), room, mark);
-  }
+  x = blocks_forward_samples(c, x, m->config.depth, block_forward, m);
   return seen(c, "ln_out", layer_norm(c, x, m->ln_out_weight, m->ln_out_bias, EPS));
 }
 

@@ -109,15 +109,6 @@ void clip_batch_free(clip_batch *b) {
   *b = (clip_batch){0};
 }
 
-/* The first sentence of several threads is kept. */
-static void keep_failure(status *worst, char sentence[512]) {
-#pragma omp critical
-  if (!*worst) {
-    *worst = last_status();
-    snprintf(sentence, 512, "%s", last_error());
-  }
-}
-
 static status make_scene(clip_item *it, const clip_model *m, const clip_source *source, uint64_t number, scene *s,
                          float *pixels) {
   rng g = item_random(source, number, STREAM_ITEM);
@@ -134,19 +125,18 @@ static status make_scene(clip_item *it, const clip_model *m, const clip_source *
 
 static status make_scenes(clip_batch *b, const clip_model *m, const clip_source *source, uint64_t first) {
   const size_t floats = (size_t)m->side * (size_t)m->side * 3;
-  status worst = STATUS_OK;
-  char sentence[512];
+  failure failed = {0};
 #pragma omp parallel
   {
     scene *s = scene_new(m->side);
-    if (!s) keep_failure(&worst, sentence);
+    if (!s) failure_keep(&failed);
 #pragma omp for schedule(dynamic)
     for (int i = 0; i < b->batch; i++)
       if (s && make_scene(&b->item[i], m, source, first + (uint64_t)i, s, b->pixels + (size_t)i * floats))
-        keep_failure(&worst, sentence);
+        failure_keep(&failed);
     scene_free(s);
   }
-  return worst ? fail(worst, "%s", sentence) : STATUS_OK;
+  return failure_say(&failed);
 }
 
 /* Entry e of a list, in this item's variation. */
@@ -177,8 +167,7 @@ static status make_pairs(clip_batch *b, const clip_model *m, clip_source *source
   uint32_t *entry = mem_alloc((size_t)b->batch, sizeof *entry);
   if (!entry) return STATUS_MEMORY;
   choose(source, first, b->batch, entry);
-  status worst = STATUS_OK;
-  char sentence[512];
+  failure failed = {0};
 #pragma omp parallel for schedule(dynamic)
   for (int i = 0; i < b->batch; i++) {
     const rng g = item_random(source, first + (uint64_t)i, STREAM_ITEM);
@@ -192,10 +181,10 @@ static status make_pairs(clip_batch *b, const clip_model *m, clip_source *source
         snprintf(b->problem, sizeof b->problem, "%s", last_error());
       }
     }
-    if (s) keep_failure(&worst, sentence);
+    if (s) failure_keep(&failed);
   }
   free(entry);
-  return worst ? fail(worst, "no picture of the list can be read: %s", sentence) : STATUS_OK;
+  return failure_say(&failed) ? fail_within("no picture of the list can be read") : STATUS_OK;
 }
 
 static void find_same(clip_batch *b) {

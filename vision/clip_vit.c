@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "kernels/blocks.h"
+
 #define EPS 1e-5f
 
 enum { D = 1, E, TOKENS, PATCH, SIZES };
@@ -117,6 +119,12 @@ static tensor *positions_for(ctx *c, const clip_vit *m, int h, int w) {
   return both ? tensor_view(c, both, 2, (int64_t[]){1 + (int64_t)h * w, width}) : NULL;
 }
 
+static tensor *block_forward(ctx *c, const void *model, int i, tensor *x) {
+  const clip_vit *m = model;
+  const transformer_opt opt = clip_block_opt(&m->config.tower, false);
+  return transformer_block_forward(c, &m->block[i], x, &opt);
+}
+
 tensor *clip_vit_tokens(ctx *c, const clip_vit *m, const tensor *pixels, int blocks) {
   const clip_vit_config *k = &m->config;
   tensor *x = seen(c, "conv1", patch_embed(c, pixels, m->patch_weight, NULL, k->patch));
@@ -127,13 +135,7 @@ tensor *clip_vit_tokens(ctx *c, const clip_vit *m, const tensor *pixels, int blo
   x = x ? concat_tokens(c, 2, (tensor *const[]){repeat_token(c, m->class_token, B), x}) : NULL;
   x = seen(c, "embeddings", add(c, x, positions_for(c, m, h, w)));
   x = seen(c, "ln_pre", layer_norm(c, x, m->ln_pre_weight, m->ln_pre_bias, EPS));
-  const transformer_opt opt = clip_block_opt(&k->tower, false);
-  tensor *room = block_room(c, x);
-  for (int i = 0; x && i < blocks; i++) {
-    const arena_mark mark = block_begin(c, i);
-    x = block_end(c, transformer_block_forward(c, &m->block[i], x, &opt), room, mark);
-  }
-  return x;
+  return blocks_forward_samples(c, x, blocks, block_forward, m);
 }
 
 tensor *clip_vit_pool(ctx *c, const clip_vit *m, tensor *tokens) {

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/blocks.h"
+
 #define EPS 1e-5f /* every norm of the tower, ln_x included */
 
 enum { D = 1, F, H, N, MIX5, MIX, DECAY, TOKENS, PATCH, SIZES };
@@ -150,15 +152,27 @@ static tensor *dropped(ctx *c, const image_tower *m, int i, int place, tensor *x
   return scale_samples(c, x, factor);
 }
 
-static tensor *block_forward(ctx *c, const image_tower *m, int i, tensor *x, const shift_plan *plan,
-                             const scan_order *order, const image_tower_drop *drop) {
+/* One way through the tower. */
+typedef struct {
+  const image_tower *m;
+  shift_plan plan;
+  const scan_order *columns;
+  const image_tower_drop *drop;
+} image_tower_pass;
+
+static tensor *block_forward(ctx *c, const void *model, int i, tensor *x) {
+  const image_tower_pass *pass = model;
+  const image_tower *m = pass->m;
   const image_tower_block *p = &m->block[i];
-  const wkv6_opt opt = {.heads = m->config.width / m->config.head_size, .direction = WKV_BOTH, .order = order};
+  const shift_plan *plan = &pass->plan;
+  const wkv6_opt opt = {.heads = m->config.width / m->config.head_size,
+                        .direction = WKV_BOTH,
+                        .order = m->config.alternate_scan && i % 2 ? pass->columns : NULL};
   if (i == 0) x = seen(c, "ln0", layer_norm(c, x, p->ln0_weight, p->ln0_bias, EPS));
   tensor *z = seen(c, "ln1", layer_norm(c, x, p->ln1_weight, p->ln1_bias, EPS));
-  x = add(c, x, dropped(c, m, i, 0, rwkv6_time_mix(c, &p->att, z, plan, &opt, EPS, NULL, NULL), drop));
+  x = add(c, x, dropped(c, m, i, 0, rwkv6_time_mix(c, &p->att, z, plan, &opt, EPS, NULL, NULL), pass->drop));
   z = seen(c, "ln2", layer_norm(c, x, p->ln2_weight, p->ln2_bias, EPS));
-  return add(c, x, dropped(c, m, i, 1, rwkv6_channel_mix(c, &p->ffn, z, plan, MIX_KEEP, NULL), drop));
+  return add(c, x, dropped(c, m, i, 1, rwkv6_channel_mix(c, &p->ffn, z, plan, MIX_KEEP, NULL), pass->drop));
 }
 
 tensor *image_tower_tokens(ctx *c, const image_tower *m, const tensor *pixels, int *h, int *w) {
@@ -179,14 +193,13 @@ tensor *image_tower_tokens_drop(ctx *c, const image_tower *m, const tensor *pixe
     x = concat_tokens(c, 2, (tensor *const[]){x, repeat_token(c, m->class_token, x->dim[0])});
     tokens++;
   }
-  const shift_plan plan = shift_quarters(k->head_size, *h, *w);
-  const scan_order *columns = scan_order_make(c, SCAN_COLUMNS, tokens, 0, *h, *w);
-  tensor *room = block_room(c, x);
-  if (!columns) return NULL;
-  for (int i = 0; x && i < k->depth; i++) {
-    arena_mark mark = block_begin(c, i);
-    x = block_end(c, block_forward(c, m, i, x, &plan, k->alternate_scan && i % 2 ? columns : NULL, drop), room, mark);
-  }
+  const image_tower_pass pass = {.m = m,
+                                 .plan = shift_quarters(k->head_size, *h, *w),
+                                 .columns = scan_order_make(c, SCAN_COLUMNS, tokens, 0, *h, *w),
+                                 .drop = drop};
+  if (!pass.columns) return NULL;
+  x = drop ? blocks_forward(c, x, k->depth, block_forward, &pass)
+           : blocks_forward_samples(c, x, k->depth, block_forward, &pass);
   return seen(c, "ln_out", layer_norm(c, x, m->ln1_weight, m->ln1_bias, EPS));
 }
 
