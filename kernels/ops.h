@@ -16,9 +16,12 @@
 /* y = x w^T + b. x [...,K], w [N,K] as files hold it or packed (packed.h; then not while recording), b [N] or NULL ->
  * [...,N]. */
 tensor *linear(ctx *c, tensor *x, tensor *w, tensor *b);
-/* y[i] = x[i] w[i]^T for i < n (at most 8): the same as linear() of each, and quicker where they are single rows with
- * packed weights, which are then shared out as one product. A y[i] that there is no memory for is NULL. */
-void linear_each(ctx *c, int n, tensor *const *x, tensor *const *w, tensor **y);
+/* act(kind, linear()), which are then one where nothing is recorded. */
+tensor *linear_act(ctx *c, act_kind kind, tensor *x, tensor *w, tensor *b);
+/* y[i] = x[i] w[i]^T, through the activation kind[i] if `kind` is given, for i < n (at most 8): the same as
+ * linear_act() of each, and quicker where they are single rows with packed weights, which are then shared out as one
+ * product. A y[i] that there is no memory for is NULL. */
+void linear_each(ctx *c, int n, tensor *const *x, tensor *const *w, const act_kind *kind, tensor **y);
 /* y = x w with the factor on the right: x [...,K], w [K,N] -> [...,N]. */
 tensor *linear_right(ctx *c, tensor *x, tensor *w);
 /* Rows of a table: ids i32 [...], e [V,C], packed or not -> [...,C]. Every id must be in 0..V-1 (asserted: callers

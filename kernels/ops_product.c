@@ -37,15 +37,15 @@ static void linear_backward(ctx *c, void *saved) {
   if (gb) cpu()->sum_rows(M, N, gy, gb);
 }
 
-/* y[i] = x[i] w[i]^T of single rows with packed weights. */
-static bool row_products(ctx *c, size_t n, tensor *const *x, tensor *const *w, tensor *const *y) {
+/* y[i] = act(x[i] w[i]^T) of single rows with packed weights; `kind` may be NULL. */
+static bool row_products(ctx *c, size_t n, tensor *const *x, tensor *const *w, const act_kind *kind, tensor *const *y) {
   const arena_mark mark = arena_here(c->memory);
-  row_product product[ROW_PRODUCTS];
+  packed_product product[ROW_PRODUCTS];
   bool ready = true;
   assert(!c->recording);
   for (size_t i = 0; i < n; i++) {
-    const packed_matrix packed = packed_of(w[i]);
-    product[i] = (row_product){packed, f32(x[i]), arena_alloc(c->memory, packed_room(1, packed.K)), f32(y[i])};
+    void *room = arena_alloc(c->memory, packed_room(1, (size_t)tensor_last(x[i])));
+    product[i] = (packed_product){packed_of(w[i]), 1, f32(x[i]), room, f32(y[i]), kind ? kind[i] : ACT_NONE};
     ready = ready && product[i].room;
   }
   if (ready) cpu()->product_row(n, product);
@@ -53,34 +53,35 @@ static bool row_products(ctx *c, size_t n, tensor *const *x, tensor *const *w, t
   return ready;
 }
 
-/* y = x w^T of several rows with packed weights, some at a time: as many each time. */
-static bool packed_product(ctx *c, const packed_matrix *w, size_t M, const float *x, float *y) {
+/* y = act(x w^T) of several rows with packed weights, some at a time: as many each time. */
+static bool rows_product(ctx *c, const packed_matrix *w, size_t M, const float *x, act_kind kind, float *y) {
   const size_t times = (M + PRODUCT_ROWS_MAX - 1) / PRODUCT_ROWS_MAX, most = times ? (M + times - 1) / times : 0;
   const arena_mark mark = arena_here(c->memory);
   void *room = arena_alloc(c->memory, packed_room(most, w->K));
   for (size_t at = 0; room && at < M; at += most) {
-    const size_t rows = M - at < most ? M - at : most;
-    if (dtype_is_quant(w->type))
-      cpu()->product_quant(w, rows, x + at * w->K, room, y + at * w->N);
-    else
-      cpu()->product_half(w, rows, x + at * w->K, room, y + at * w->N);
+    const packed_product p = {*w, M - at < most ? M - at : most, x + at * w->K, room, y + at * w->N, kind};
+    dtype_is_quant(w->type) ? cpu()->product_quant(&p) : cpu()->product_half(&p);
   }
   arena_release(c->memory, mark);
   return room != NULL;
 }
 
-/* y = x w^T or (`right`) x w. */
-static bool product(ctx *c, bool right, tensor *x, tensor *w, tensor *y) {
+/* y = x w^T + b or (`right`) x w + b; b may be NULL. Then through the activation. */
+static bool product(ctx *c, bool right, tensor *x, tensor *w, tensor *b, act_kind kind, tensor *y) {
   const size_t M = (size_t)tensor_rows(x), K = (size_t)tensor_last(x), N = (size_t)tensor_last(y), ldw = right ? N : K;
   if (dtype_is_packed(w->type)) {
     assert(!right && !c->recording);
     const packed_matrix packed = packed_of(w);
-    return M == 1 ? row_products(c, 1, &x, &w, &y) : packed_product(c, &packed, M, f32(x), f32(y));
-  }
-  if (M <= PRODUCT_FEW)
+    const act_kind now = b ? ACT_NONE : kind;
+    if (!(M == 1 ? row_products(c, 1, &x, &w, &now, &y) : rows_product(c, &packed, M, f32(x), now, f32(y))))
+      return false;
+    if (!b) return true;
+  } else if (M <= PRODUCT_FEW)
     cpu()->product_few(right, M, N, K, f32(x), K, f32(w), ldw, f32(y), N);
   else
     sgemm(false, !right, M, N, K, 1, f32(x), K, f32(w), ldw, 0, f32(y), N);
+  if (b) cpu()->add_rows(M, N, f32(y), f32(b), f32(y));
+  if (kind) cpu()->act_forward(kind, M * N, f32(y), f32(y));
   return true;
 }
 
@@ -89,28 +90,30 @@ static tensor *result_of(ctx *c, const tensor *x, const tensor *w, bool right) {
   return with_last(c, x, w->dim[right ? 1 : 0]);
 }
 
-static tensor *linear_any(ctx *c, tensor *x, tensor *w, tensor *b, bool right) {
+static tensor *linear_any(ctx *c, bool right, act_kind kind, tensor *x, tensor *w, tensor *b) {
   if (!x) return NULL;
   tensor *y = result_of(c, x, w, right);
-  if (!y || !product(c, right, x, w, y)) return NULL;
+  if (!y || !product(c, right, x, w, b, kind, y)) return NULL;
   assert(!b || tensor_count(b) == tensor_last(y));
-  if (b) cpu()->add_rows((size_t)tensor_rows(y), (size_t)tensor_last(y), f32(y), f32(b), f32(y));
   bool any = x->needs_grad || w->needs_grad || (b && b->needs_grad);
   return track(c, y, any, linear_backward, &(linear_record){x, w, b, y, right}, sizeof(linear_record));
 }
 
-tensor *linear(ctx *c, tensor *x, tensor *w, tensor *b) { return linear_any(c, x, w, b, false); }
-tensor *linear_right(ctx *c, tensor *x, tensor *w) { return linear_any(c, x, w, NULL, true); }
+tensor *linear(ctx *c, tensor *x, tensor *w, tensor *b) { return linear_any(c, false, ACT_NONE, x, w, b); }
+tensor *linear_right(ctx *c, tensor *x, tensor *w) { return linear_any(c, true, ACT_NONE, x, w, NULL); }
+tensor *linear_act(ctx *c, act_kind kind, tensor *x, tensor *w, tensor *b) {
+  return c->recording && kind ? act(c, kind, linear(c, x, w, b)) : linear_any(c, false, kind, x, w, b);
+}
 
-void linear_each(ctx *c, int n, tensor *const *x, tensor *const *w, tensor **y) {
+void linear_each(ctx *c, int n, tensor *const *x, tensor *const *w, const act_kind *kind, tensor **y) {
   assert(n <= ROW_PRODUCTS);
   bool single = true, ready = true;
   for (int i = 0; i < n; i++) single = single && x[i] && tensor_rows(x[i]) == 1 && dtype_is_packed(w[i]->type);
   for (int i = 0; i < n; i++) {
-    y[i] = single ? result_of(c, x[i], w[i], false) : linear(c, x[i], w[i], NULL);
+    y[i] = single ? result_of(c, x[i], w[i], false) : linear_act(c, kind ? kind[i] : ACT_NONE, x[i], w[i], NULL);
     ready = ready && y[i];
   }
-  if (single && !(ready && row_products(c, (size_t)n, x, w, y)))
+  if (single && !(ready && row_products(c, (size_t)n, x, w, kind, y)))
     for (int i = 0; i < n; i++) y[i] = NULL;
 }
 

@@ -32,8 +32,8 @@ typedef struct {
 
 /* Row k of a shift_mix [K,B,T,C] as [B,T,C]. */
 tensor *mix_row(ctx *c, tensor *x, int k);
-/* y[i] = row k[i] times w[i]^T for i < n: linear_each() of mixes. */
-void mix_linear(ctx *c, tensor *x, int n, const int *k, tensor *const *w, tensor **y);
+/* y[i] = row k[i] times w[i]^T, through kind[i], for i < n: linear_each() of mixes. */
+void mix_linear(ctx *c, tensor *x, int n, const int *k, tensor *const *w, const act_kind *kind, tensor **y);
 /* z [B,T,D], already normed -> the branch to add to the residual stream. `in` may be NULL (zero start); `state` (may be
  * NULL) receives the final wkv state. */
 tensor *rwkv6_time_mix(ctx *c, const rwkv6_att *p, tensor *z, const shift_plan *plan, const wkv6_opt *opt,

@@ -22,6 +22,6 @@ tensor *transformer_block_forward(ctx *c, const transformer_block *p, tensor *x,
   tensor *y = attention(c, project(c, p, QUERY, z), project(c, p, KEY, z), project(c, p, VALUE, z), &heads);
   x = add(c, x, seen(c, "attn", linear(c, y, p->out_weight, p->out_bias)));
   z = seen(c, "ln_2", layer_norm(c, x, p->ln2_weight, p->ln2_bias, opt->eps));
-  y = act(c, opt->act, linear(c, z, p->fc1_weight, p->fc1_bias));
+  y = linear_act(c, opt->act, z, p->fc1_weight, p->fc1_bias);
   return add(c, x, seen(c, "mlp", linear(c, y, p->fc2_weight, p->fc2_bias)));
 }

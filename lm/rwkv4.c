@@ -46,7 +46,7 @@ static tensor *time_mix(ctx *c, const rwkv_pass *p, tensor *z) {
   tensor *s = seen(c, "att.shift", shift(c, z, &p->plan, p->carry.att_x));
   tensor *x = shift_mix(c, z, s, MIX_KEEP, 3, (tensor *const[]){w->mix_k, w->mix_v, w->mix_r}, NULL);
   tensor *kvr[3];
-  mix_linear(c, x, 3, (const int[]){0, 1, 2}, (tensor *const[]){w->key, w->value, w->receptance}, kvr);
+  mix_linear(c, x, 3, (const int[]){0, 1, 2}, (tensor *const[]){w->key, w->value, w->receptance}, NULL, kvr);
   tensor *k = seen(c, "att.k", kvr[0]), *v = seen(c, "att.v", kvr[1]), *r = seen(c, "att.r", kvr[2]);
   tensor *y = seen(c, "att.wkv", wkv4(c, k, v, w->decay, w->bonus, p->carry.wkv, &opt, NULL));
   return seen(c, "att", linear(c, gate(c, y, ACT_SIGMOID, r), w->output, NULL));

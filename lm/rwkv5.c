@@ -68,7 +68,8 @@ static tensor *time_mix(ctx *c, const rwkv_pass *p, tensor *z) {
   tensor *s = seen(c, "att.shift", shift(c, z, &p->plan, p->carry.att_x));
   tensor *kvrg[4];
   tensor *x = shift_mix(c, z, s, MIX_KEEP, mixes, (tensor *const[]){w->mix_k, w->mix_v, w->mix_r, w->mix_g}, NULL);
-  mix_linear(c, x, mixes, (const int[]){0, 1, 2, 3}, (tensor *const[]){w->key, w->value, w->receptance, w->gate}, kvrg);
+  mix_linear(c, x, mixes, (const int[]){0, 1, 2, 3}, (tensor *const[]){w->key, w->value, w->receptance, w->gate}, NULL,
+             kvrg);
   tensor *k = seen(c, "att.k", kvrg[0]), *v = seen(c, "att.v", kvrg[1]), *r = seen(c, "att.r", kvrg[2]);
 
   tensor *u = config->parts & RWKV5_LOG_BONUS ? act(c, ACT_EXP, w->bonus) : w->bonus;

@@ -97,7 +97,7 @@ static tensor *time_mix(ctx *c, const rwkv_pass *p, tensor *z) {
   tensor *x = shift_mix(c, z, s, MIX_TOWARD, RWKV7_MIXES, m->mix, NULL);
   tensor *rkv[3];
   mix_linear(c, x, 3, (const int[]){RWKV7_R, RWKV7_K, RWKV7_V}, (tensor *const[]){m->receptance, m->key, m->value},
-             rkv);
+             NULL, rkv);
   tensor *r = seen(c, "att.r", rkv[0]), *key = rkv[1];
   tensor *v = seen(c, "att.v", led_values(c, p, rkv[2], mix_row(c, x, RWKV7_V)));
   tensor *w = add(c, low_rank(c, mix_row(c, x, RWKV7_W), m->w1, ACT_TANH, m->w2), m->w0);
@@ -121,7 +121,7 @@ static tensor *time_mix(ctx *c, const rwkv_pass *p, tensor *z) {
 static tensor *channel_mix(ctx *c, const rwkv_pass *p, tensor *z) {
   const rwkv6_ffn *w = &p->block->ffn;
   tensor *x = shift_mix(c, z, shift(c, z, &p->plan, p->carry.ffn_x), MIX_TOWARD, 1, &w->mix_k, NULL);
-  tensor *k = act(c, ACT_RELU2, linear(c, mix_row(c, x, 0), w->key, NULL));
+  tensor *k = linear_act(c, ACT_RELU2, mix_row(c, x, 0), w->key, NULL);
   return seen(c, "ffn", linear(c, k, w->value, NULL));
 }
 

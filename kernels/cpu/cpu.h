@@ -126,14 +126,16 @@ enum { FILTER_STRIP = 16, FILTER_PANEL = 4 }; /* queries in a strip, the most st
 /* The most rows at once in a product with packed weights, and in product_few. */
 enum { PRODUCT_ROWS_MAX = 512, PRODUCT_FEW = 4 };
 
-/* A product of one row: y [N] = x [K] w^T with w [N,K] packed. `room` is work space of packed_room(1, K) bytes, aligned
- * to 64. */
+/* y [M,N] = act(x [M,K] w^T) with w [N,K] packed, M <= PRODUCT_ROWS_MAX. `room` is work space of packed_room(M, K)
+ * bytes, aligned to 64. */
 typedef struct {
   packed_matrix w;
+  size_t M;
   const float *x;
   void *room;
   float *y;
-} row_product;
+  act_kind act;
+} packed_product;
 enum { ROW_PRODUCTS = 8 }; /* at once */
 
 /* Arithmetic whose speed can be measured: sums of products of these numbers (integers: in 32 bits). */
@@ -148,14 +150,13 @@ typedef struct {
   const char *base; /* of a table that only adds some kernels to another's: that one's name; else NULL */
 
   /* --- products with weights as files hold them (product_*.c) ----------------------------------------------------- */
-  /* y [M,N] = x [M,K] w^T with w [N,K] packed, of a block type (product_quant) or of 16 bits (product_half), M <=
-   * PRODUCT_ROWS_MAX. `room` is work space of packed_room() bytes, aligned to 64. Each output is computed by one
-   * thread in an order that does not depend on the number of threads. */
-  void (*product_quant)(const packed_matrix *w, size_t M, const float *x, void *room, float *y);
-  void (*product_half)(const packed_matrix *w, size_t M, const float *x, void *room, float *y);
+  /* With weights of a block type (product_quant) or of 16 bits (product_half). Each output is computed by one thread in
+   * an order that does not depend on the number of threads. */
+  void (*product_quant)(const packed_product *p);
+  void (*product_half)(const packed_product *p);
   /* Some products of one row each, with weights of any types: quicker than one after the other, and the same results.
    */
-  void (*product_row)(size_t n, const row_product *product);
+  void (*product_row)(size_t n, const packed_product *product);
   /* y [M,N] = x [M,K] w for few rows (M <= PRODUCT_FEW), where BLAS is slow: w [N,K] as files hold it, or [K,N] if
    * `right`. ldx, ldw and ldy: floats from row to row. */
   void (*product_few)(bool right, size_t M, size_t N, size_t K, const float *x, size_t ldx, const float *w, size_t ldw,

@@ -1,38 +1,13 @@
 /* Activations, gates, weighted sums of vectors, and biases added to rows; spec operators 1.2.
  * Activations go through short buffers: only filling one depends on the kind. */
+#include "kernels/cpu/act.h"
 #include "kernels/cpu/lanes.h"
 #include "kernels/cpu/row_sums.h"
 #include "kernels/cpu/vecmath.h"
 
 enum { SPAN = 512 };
 
-/* The kind is a constant wherever these two are inlined, so the switch leaves no trace in the loops.
- * Comparisons are written so that NaN stays NaN. */
-static inline __attribute__((always_inline)) float act_value(act_kind kind, float x) {
-  float bell;
-  switch (kind) {
-  case ACT_NONE:
-    return x;
-  case ACT_SIGMOID:
-    return vec_sigmoid(x);
-  case ACT_TANH:
-    return vec_tanh(x);
-  case ACT_SILU:
-    return x * vec_sigmoid(x);
-  case ACT_RELU:
-    return x < 0.0f ? 0.0f : x;
-  case ACT_RELU2:
-    return x < 0.0f ? 0.0f : x * x;
-  case ACT_GELU:
-    return x * vec_normal(x, &bell);
-  case ACT_QUICK_GELU:
-    return x * vec_sigmoid(1.702f * x);
-  case ACT_EXP:
-    return vec_exp(x);
-  }
-  return x;
-}
-
+/* As act_value(). */
 static inline __attribute__((always_inline)) float act_slope(act_kind kind, float x) {
   float s, bell;
   switch (kind) {
@@ -63,47 +38,10 @@ static inline __attribute__((always_inline)) float act_slope(act_kind kind, floa
   return 1.0f;
 }
 
-static inline __attribute__((always_inline)) void values_of(act_kind kind, size_t n, const float *x, float *value) {
-#pragma omp simd
-  for (size_t i = 0; i < n; i++) value[i] = act_value(kind, x[i]);
-}
-
 static inline __attribute__((always_inline)) void slopes_of(act_kind kind, size_t n, const float *x, float *value,
                                                             float *slope) {
 #pragma omp simd
   for (size_t i = 0; i < n; i++) value[i] = act_value(kind, x[i]), slope[i] = act_slope(kind, x[i]);
-}
-
-static void act_values(act_kind kind, size_t n, const float *x, float *value) {
-  switch (kind) {
-  case ACT_NONE:
-    values_of(ACT_NONE, n, x, value);
-    break;
-  case ACT_SIGMOID:
-    values_of(ACT_SIGMOID, n, x, value);
-    break;
-  case ACT_TANH:
-    values_of(ACT_TANH, n, x, value);
-    break;
-  case ACT_SILU:
-    values_of(ACT_SILU, n, x, value);
-    break;
-  case ACT_RELU:
-    values_of(ACT_RELU, n, x, value);
-    break;
-  case ACT_RELU2:
-    values_of(ACT_RELU2, n, x, value);
-    break;
-  case ACT_GELU:
-    values_of(ACT_GELU, n, x, value);
-    break;
-  case ACT_QUICK_GELU:
-    values_of(ACT_QUICK_GELU, n, x, value);
-    break;
-  case ACT_EXP:
-    values_of(ACT_EXP, n, x, value);
-    break;
-  }
 }
 
 static void act_slopes(act_kind kind, size_t n, const float *x, float *value, float *slope) {

@@ -3,6 +3,7 @@
 #ifndef LINNET_KERNELS_CPU_HALF_EXACT_H
 #define LINNET_KERNELS_CPU_HALF_EXACT_H
 
+#include "kernels/cpu/act.h"
 #include "kernels/cpu/half_lanes.h"
 
 /* A panel and those after it and, of some rows, where each starts and where its sums of that panel belong; `columns`
@@ -12,17 +13,20 @@ typedef struct {
   size_t K, bytes, columns; /* bytes from one panel to the next */
   const float *const *x;
   float *const *y;
+  act_kind act;
 } exact_product;
 
-ALWAYS_INLINE exact_product exact_product_of(const packed_matrix *w, size_t panel, const float *const *x,
+ALWAYS_INLINE exact_product exact_product_of(const packed_product *p, size_t panel, const float *const *x,
                                              float *const *y) {
+  const packed_matrix *w = &p->w;
   const size_t bytes = packed_panel_bytes(w->type, w->K);
   return (exact_product){.panel = (const uint8_t *)w->data + panel * bytes,
                          .K = w->K,
                          .bytes = bytes,
                          .columns = w->N - panel * PACKED_ROWS,
                          .x = x,
-                         .y = y};
+                         .y = y,
+                         .act = p->act};
 }
 
 /* R panels and T rows; U lines are summed apart, so that sums need not wait for each other. */
@@ -63,7 +67,9 @@ ALWAYS_INLINE void exact_tile(const exact_product *p, bool bf16, size_t R, size_
 #pragma GCC unroll 4
     for (size_t u = 1; u < U; u++) *total = wide_add(*total, total[u]);
     const size_t column = i % R * PACKED_ROWS;
-    lanes_store_part(p->y[i / R] + column, p->columns - column, wide_sum(bf16, *total));
+    lanes y = wide_sum(bf16, *total);
+    if (p->act) lanes_act(p->act, 1, &y);
+    lanes_store_part(p->y[i / R] + column, p->columns - column, y);
   }
 }
 
@@ -97,19 +103,20 @@ ALWAYS_INLINE void exact_tiles(exact_product p, bool bf16, size_t rows) {
   }
 }
 
-/* The products of panel `panel` and some rows of x [.., K], into those of y [.., N]; at most EXACT_MOST rows. */
+/* Of panel `panel` and rows first + row[i] for i < n, at most EXACT_MOST. */
 enum { EXACT_MOST = 16 };
-static inline void exact_rows(const packed_matrix *w, size_t panel, size_t n, const size_t *rows, const float *x,
-                              float *y) {
+static inline void exact_rows(const packed_product *p, size_t panel, size_t n, size_t first, const size_t *row) {
+  const packed_matrix *w = &p->w;
   const size_t column = panel * PACKED_ROWS;
   const float *from[EXACT_MOST];
   float *to[EXACT_MOST];
-  for (size_t i = 0; i < n; i++) from[i] = x + rows[i] * w->K, to[i] = y + rows[i] * w->N + column;
-  const exact_product p = exact_product_of(w, panel, from, to);
+  for (size_t i = 0; i < n; i++)
+    from[i] = p->x + (first + row[i]) * w->K, to[i] = p->y + (first + row[i]) * w->N + column;
+  const exact_product e = exact_product_of(p, panel, from, to);
   if (w->type == DTYPE_BF16)
-    exact_tiles(p, true, n);
+    exact_tiles(e, true, n);
   else
-    exact_tiles(p, false, n);
+    exact_tiles(e, false, n);
 }
 
 #endif

@@ -23,10 +23,9 @@ enum {
 
 /* The activations: chunk after chunk, of each the rows one after the other. */
 typedef struct {
+  const packed_product *all;
   const packed_matrix *w;
   size_t M;
-  const float *x;
-  float *y;
   int16_t *values; /* [chunk][M][FIXED_CHUNK], of the last chunk fewer */
   float *steps;    /* [run][M] */
   uint8_t *exact;  /* [M]: rows that must not be rounded */
@@ -35,29 +34,31 @@ typedef struct {
 static inline size_t fixed_width(size_t K) { return K + K % 2; }
 static inline size_t fixed_runs(size_t K) { return (K + FIXED_RUN - 1) / FIXED_RUN; }
 
-static inline fixed_product fixed_open(const packed_matrix *w, size_t M, const float *x, void *room, float *y) {
-  fixed_product p = {.w = w, .M = M, .x = x, .y = y, .values = room};
-  p.steps = (float *)(void *)(p.values + M * fixed_width(w->K)); /* the width is even: aligned */
-  p.exact = (uint8_t *)(p.steps + M * fixed_runs(w->K));
+static inline fixed_product fixed_open(const packed_product *all) {
+  const size_t M = all->M, K = all->w.K;
+  fixed_product p = {.all = all, .w = &all->w, .M = M, .values = all->room};
+  p.steps = (float *)(void *)(p.values + M * fixed_width(K)); /* the width is even: aligned */
+  p.exact = (uint8_t *)(p.steps + M * fixed_runs(K));
   return p;
 }
 
 /* --- activations -------------------------------------------------------------------------------------------------- */
 
-/* The largest size; that of a NaN is NaN. */
-static inline float largest(const float *x, size_t n) {
+/* The bits of the largest size, which are in the order of the sizes; those of a NaN are beyond infinity's. */
+static inline int32_t largest(const float *x, size_t n) {
   int32_t most = 0;
 #pragma omp simd reduction(max : most)
   for (size_t i = 0; i < n; i++) {
     const int32_t size = (int32_t)(bits_of_float(x[i]) & 0x7fffffffu);
     most = size > most ? size : most;
   }
-  return float_of_bits((uint32_t)most);
+  return most;
 }
 
-/* Rounds up to FIXED_RUN values; returns their step. Steps that would be lost beside 2^-60 are zero. */
-static inline float round_run(const float *restrict x, size_t n, int16_t *restrict out) {
-  const float most = largest(x, n), factor = most > 0x1p-100f ? FIXED_X / most : 0;
+/* Rounds up to FIXED_RUN values, the largest of size `most`; returns their step. Steps that would be lost beside 2^-60
+ * are zero. */
+static inline float round_run(const float *restrict x, size_t n, float most, int16_t *restrict out) {
+  const float factor = most > 0x1p-100f ? FIXED_X / most : 0;
 #pragma omp simd
   for (size_t i = 0; i < n; i++) out[i] = (int16_t)bits_of_float(x[i] * factor + ROUND_SHIFT);
   return factor > 0 ? most / FIXED_X : 0;
@@ -65,17 +66,26 @@ static inline float round_run(const float *restrict x, size_t n, int16_t *restri
 
 static void fixed_row(const fixed_product *p, size_t m) {
   const size_t K = p->w->K, width = fixed_width(K);
-  const float *x = p->x + m * K, most = largest(x, K);
+  const float *x = p->all->x + m * K;
+  float *steps = p->steps + m; /* at first the largest of each run */
+  int32_t all = 0;
+  for (size_t k = 0, run = 0; k < K; k += FIXED_RUN, run++) {
+    const int32_t here = largest(x + k, smaller(FIXED_RUN, K - k));
+    steps[run * p->M] = float_of_bits((uint32_t)here);
+    all = here > all ? here : all;
+  }
+  const float most = float_of_bits((uint32_t)all);
   const bool suits = most == 0 || (most > 0x1p-60f && most < 0x1p60f);
   p->exact[m] = !suits;
   for (size_t k = 0; k < K; k += FIXED_RUN) {
     const size_t chunk = k / FIXED_CHUNK * FIXED_CHUNK, stride = smaller(FIXED_CHUNK, width - chunk),
                  n = smaller(FIXED_RUN, K - k);
     int16_t *to = p->values + chunk * p->M + m * stride + (k - chunk);
+    float *step = steps + k / FIXED_RUN * p->M;
     if (suits)
-      p->steps[k / FIXED_RUN * p->M + m] = round_run(x + k, n, to);
+      *step = round_run(x + k, n, *step, to);
     else
-      p->steps[k / FIXED_RUN * p->M + m] = 0, memset(to, 0, n * sizeof *to);
+      *step = 0, memset(to, 0, n * sizeof *to);
     if (n % 2) to[n] = 0;
   }
 }
@@ -226,7 +236,7 @@ static void exact_panel(const fixed_product *p, size_t panel, bool all) {
   size_t rows[EXACT_MOST], n = 0;
   for (size_t m = 0; m < p->M; m++) {
     if (all || p->exact[m]) rows[n++] = m;
-    if (n == EXACT_MOST || (n > 0 && m + 1 == p->M)) exact_rows(p->w, panel, n, rows, p->x, p->y), n = 0;
+    if (n == EXACT_MOST || (n > 0 && m + 1 == p->M)) exact_rows(p->all, panel, n, 0, rows), n = 0;
   }
 }
 
@@ -247,7 +257,7 @@ static next_weights next_of(const fixed_product *p, size_t first, size_t panels,
 static void fixed_panels(const fixed_product *p, size_t first, size_t panels) {
   const size_t K = p->w->K, width = fixed_width(K), N = p->w->N, bytes = packed_panel_bytes(p->w->type, K);
   const uint8_t *data = (const uint8_t *)p->w->data + first * bytes;
-  const panel_place place = {p->M, FIXED_PANELS, N - first * LANES, N, p->y + first * LANES};
+  const panel_place place = {p->M, FIXED_PANELS, N - first * LANES, N, p->all->y + first * LANES, p->all->act};
   lanes sum[PRODUCT_ROWS_MAX][FIXED_PANELS];
   fixed_weights w;
   bool wrong[FIXED_PANELS] = {false};

@@ -5,6 +5,7 @@
 #ifndef LINNET_KERNELS_CPU_PANELS_H
 #define LINNET_KERNELS_CPU_PANELS_H
 
+#include "kernels/cpu/act.h"
 #include "kernels/cpu/lanes.h"
 #include "kernels/cpu/quant_lanes.h"
 
@@ -22,10 +23,12 @@ static inline void lanes_stream(float *to, lanes x) {
 
 /* --- sums --------------------------------------------------------------------------------------------------------- */
 
-/* A panel's columns of y [rows, ldy]; `columns` are left in a row from the first of them on. */
+/* A panel's columns of y [rows, ldy]; `columns` are left in a row from the first of them on. Complete sums go through
+ * `act`. */
 typedef struct {
   size_t rows, panels, columns, ldy;
   float *y;
+  act_kind act;
 } panel_place;
 
 /* Sums that begin at zero, or at what y holds. */
@@ -38,7 +41,8 @@ static inline void panel_sums_begin(const panel_place *p, bool zero, lanes *sum)
 
 /* Whole lines of many rows go past the caches. */
 enum { STREAM_ROWS = 64 };
-static inline void panel_sums_end(const panel_place *p, const lanes *sum) {
+static inline void panel_sums_end(const panel_place *p, lanes *sum) {
+  if (p->act) lanes_act(p->act, p->rows * p->panels, sum);
   const bool past = p->rows >= STREAM_ROWS && p->columns >= p->panels * LANES &&
                     ((uintptr_t)p->y | p->ldy * sizeof(float)) % sizeof(lanes) == 0;
   for (size_t m = 0; m < p->rows; m++)

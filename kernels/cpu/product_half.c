@@ -8,30 +8,28 @@
 #endif
 #include "kernels/cpu/parts.h"
 
-static void few_rows(const packed_matrix *w, size_t M, const float *x, float *y) {
+static void few_rows(const packed_product *p) {
+  const packed_matrix *w = &p->w;
+  const size_t M = p->M;
   static const size_t rows[EXACT_MOST] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   parts work;
   parts_cut(&work, (w->N + PACKED_ROWS - 1) / PACKED_ROWS);
 #pragma omp parallel for schedule(dynamic) if (M * w->N * w->K >= CPU_PARALLEL_MIN)
   for (size_t part = 0; part < work.count; part++)
     for (size_t panel = work.from[part]; panel < work.from[part + 1]; panel++)
-      for (size_t m = 0; m < M; m += EXACT_MOST)
-        exact_rows(w, panel, smaller(EXACT_MOST, M - m), rows, x + m * w->K, y + m * w->N);
+      for (size_t m = 0; m < M; m += EXACT_MOST) exact_rows(p, panel, smaller(EXACT_MOST, M - m), m, rows);
 }
 
 #if defined(CPU_NEON)
 /* Here integers of 16 bits are not multiplied any faster than floats. */
-static void many_rows(const packed_matrix *w, size_t M, const float *x, void *room, float *y) {
-  (void)room;
-  few_rows(w, M, x, y);
-}
+static void many_rows(const packed_product *p) { few_rows(p); }
 #else
-static void many_rows(const packed_matrix *w, size_t M, const float *x, void *room, float *y) {
-  const fixed_product product = fixed_open(w, M, x, room, y), *p = &product;
-  const size_t N = p->w->N, panels = (N + PACKED_ROWS - 1) / PACKED_ROWS;
+static void many_rows(const packed_product *all) {
+  const fixed_product product = fixed_open(all), *p = &product;
+  const size_t M = all->M, N = all->w.N, panels = (N + PACKED_ROWS - 1) / PACKED_ROWS;
   parts work;
   parts_cut(&work, (panels + FIXED_PANELS - 1) / FIXED_PANELS);
-#pragma omp parallel if (M * N * p->w->K >= CPU_PARALLEL_MIN)
+#pragma omp parallel if (M * N * all->w.K >= CPU_PARALLEL_MIN)
   {
 #pragma omp for schedule(static)
     for (size_t m = 0; m < M; m++) fixed_row(p, m);
@@ -43,13 +41,7 @@ static void many_rows(const packed_matrix *w, size_t M, const float *x, void *ro
 }
 #endif
 
-static void product_half(const packed_matrix *w, size_t M, const float *x, void *room, float *y) {
-  if (M <= EXACT_MOST) {
-    few_rows(w, M, x, y);
-    return;
-  }
-  many_rows(w, M, x, room, y);
-}
+static void product_half(const packed_product *p) { p->M <= EXACT_MOST ? few_rows(p) : many_rows(p); }
 
 void CPU_FAMILY(product_half)(cpu_kernels *table);
 void CPU_FAMILY(product_half)(cpu_kernels *table) { table->product_half = product_half; }

@@ -149,7 +149,8 @@ static void add_chunk(span *s, size_t chunk) {
 
 static void some_panels(const quant_product *p, size_t from, size_t to, size_t panel) {
   const size_t column = panel * PACKED_ROWS, N = p->w->N;
-  const panel_place place = {p->rows.M, TILE_PANELS, N - column, N, p->y + column};
+  const panel_place place = {p->rows.M, TILE_PANELS,   N - column,
+                             N,         p->y + column, to == chunk_count(&p->rows) ? p->act : ACT_NONE};
   lanes sum[PRODUCT_ROWS_MAX][TILE_PANELS];
   span s = {p, from, to, panel, sum};
   panel_sums_begin(&place, from == 0, *sum);
@@ -159,9 +160,10 @@ static void some_panels(const quant_product *p, size_t from, size_t to, size_t p
 
 /* --- the product -------------------------------------------------------------------------------------------------- */
 
-static void product_quant(const packed_matrix *w, size_t M, const float *x, void *room, float *y) {
-  const quant_product product = quant_product_of(w, M, x, room, y), *p = &product;
-  const size_t tiles = tile_count(&p->rows), chunks = chunk_count(&p->rows), width = TILE_PANELS * PACKED_ROWS;
+static void product_quant(const packed_product *all) {
+  const quant_product product = quant_product_of(all), *p = &product;
+  const size_t M = all->M, tiles = tile_count(&p->rows), chunks = chunk_count(&p->rows),
+               width = TILE_PANELS * PACKED_ROWS;
   /* The records that all panels meet, before any of them goes on. */
   const size_t fit = CACHED_BYTES / (M * CHUNK * RECORD_BYTES), length = fit > 1 ? fit : 1;
   parts work;

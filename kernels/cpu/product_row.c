@@ -39,6 +39,7 @@ ALWAYS_INLINE void quant_row_of(quant_type type, const quant_product *p, size_t 
 #pragma GCC unroll UNROLL
     for (size_t r = 0; r < R; r++) block[r] += packed_block_bytes(type);
   }
+  if (p->act) lanes_act(p->act, R, total);
 #pragma GCC unroll UNROLL
   for (size_t r = 0; r < R; r++) {
     const size_t column = (panel + r) * PACKED_ROWS;
@@ -82,13 +83,13 @@ static void quant_row(const quant_product *p, size_t from, size_t to) {
 
 /* --- weights of 16 bits ------------------------------------------------------------------------------------------- */
 
-ALWAYS_INLINE void half_row_of(const row_product *p, bool bf16, size_t R, size_t panel) {
+ALWAYS_INLINE void half_row_of(const packed_product *p, bool bf16, size_t R, size_t panel) {
   float *y = p->y + panel * PACKED_ROWS;
-  const exact_product e = exact_product_of(&p->w, panel, &p->x, &y);
+  const exact_product e = exact_product_of(p, panel, &p->x, &y);
   exact_tile(&e, bf16, R, 1, R > 1 ? 1 : EXACT_ROWS / 2);
 }
 
-static void half_row(const row_product *p, size_t from, size_t to) {
+static void half_row(const packed_product *p, size_t from, size_t to) {
   const bool bf16 = p->w.type == DTYPE_BF16;
   for (; from + ROW_PANELS <= to; from += ROW_PANELS)
     bf16 ? half_row_of(p, true, ROW_PANELS, from) : half_row_of(p, false, ROW_PANELS, from);
@@ -100,20 +101,20 @@ static void half_row(const row_product *p, size_t from, size_t to) {
 /* Groups of ROW_PANELS panels of all products, one after the other: those of product i begin at first[i]. */
 typedef struct {
   size_t n, panels[ROW_PRODUCTS], first[ROW_PRODUCTS + 1];
-  const row_product *product;
+  const packed_product *product;
   quant_product quant[ROW_PRODUCTS]; /* of those with block types */
 } row_products;
 
-static void open_products(row_products *all, size_t n, const row_product *product) {
+static void open_products(row_products *all, size_t n, const packed_product *product) {
   all->n = n;
   all->product = product;
   all->first[0] = 0;
   for (size_t i = 0; i < n; i++) {
-    const row_product *p = &product[i];
+    const packed_product *p = &product[i];
     all->panels[i] = (p->w.N + PACKED_ROWS - 1) / PACKED_ROWS;
     all->first[i + 1] = all->first[i] + (all->panels[i] + ROW_PANELS - 1) / ROW_PANELS;
     if (!dtype_is_quant(p->w.type)) continue;
-    all->quant[i] = quant_product_of(&p->w, 1, p->x, p->room, p->y);
+    all->quant[i] = quant_product_of(p);
     for (size_t chunk = 0; chunk < chunk_count(&all->quant[i].rows); chunk++) round_tile(&all->quant[i].rows, chunk, 0);
   }
 }
@@ -130,7 +131,7 @@ static void some_groups(const row_products *all, size_t from, size_t to) {
   }
 }
 
-static void product_row(size_t n, const row_product *product) {
+static void product_row(size_t n, const packed_product *product) {
   row_products all;
   size_t weights = 0;
   for (size_t i = 0; i < n; i++) weights += product[i].w.N * product[i].w.K;

@@ -16,19 +16,21 @@ typedef struct {
   quant_type type;
   quant_rows rows;
   float *y;
+  act_kind act;
 } quant_product;
 
-static inline quant_product quant_product_of(const packed_matrix *w, size_t M, const float *x, void *room, float *y) {
+static inline quant_product quant_product_of(const packed_product *p) {
+  const packed_matrix *w = &p->w;
   const quant_type type = dtype_quant(w->type);
   const quant_layout *t = layout_of(type);
-  const quant_rows rows = {.M = M,
+  const quant_rows rows = {.M = p->M,
                            .blocks = w->K / BLOCK,
-                           .x = x,
+                           .x = p->x,
                            .halves = t->group == HALF_BLOCK,
                            .zero = t->bits == 8 ? DOT_8_ZERO : t->zero,
                            .min_sign = has_six_bits(type) ? -1.0f : 1.0f,
-                           .records = room};
-  return (quant_product){.w = w, .type = type, .rows = rows, .y = y};
+                           .records = p->room};
+  return (quant_product){.w = w, .type = type, .rows = rows, .y = p->y, .act = p->act};
 }
 
 static inline const uint8_t *panel_data(const quant_product *p, size_t panel) {

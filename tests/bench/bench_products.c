@@ -57,11 +57,11 @@ static double seconds_of(const cpu_kernels *k, dtype type, size_t N, size_t K, s
   for (int round = 0; round < 3 || clock_seconds() < end; round++) {
     const double start = clock_seconds();
     for (size_t i = 0; i < matrices; i++) {
-      const packed_matrix w = {type, N, K, pool + i * bytes};
+      const packed_product p = {{type, N, K, pool + i * bytes}, M, x, room, y, ACT_NONE};
       if (M == 1)
-        k->product_row(1, &(row_product){w, x, room, y});
+        k->product_row(1, &p);
       else
-        (dtype_is_quant(type) ? k->product_quant : k->product_half)(&w, M, x, room, y);
+        (dtype_is_quant(type) ? k->product_quant : k->product_half)(&p);
     }
     const double took = (clock_seconds() - start) / (double)matrices;
     if (took < best) best = took;

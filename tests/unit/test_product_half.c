@@ -62,10 +62,11 @@ static void run(const cpu_kernels *k, const problem *p, float *y) {
   uint8_t *room = aligned_alloc(64, whole);
   assert_non_null(room);
   memset(room, 0xa5, whole);
+  const packed_product product = {p->w, p->M, p->x, room, y, ACT_NONE};
   if (p->M == 1)
-    k->product_row(1, &(row_product){p->w, p->x, room, y});
+    k->product_row(1, &product);
   else
-    k->product_half(&p->w, p->M, p->x, room, y);
+    k->product_half(&product);
   for (size_t i = bytes; i < whole; i++) assert_int_equal(room[i], 0xa5);
   free(room);
   guarded_check(y);

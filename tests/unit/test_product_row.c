@@ -25,7 +25,7 @@ static const struct {
                          {DTYPE_BF16, 512, 1024},
                          {DTYPE_QUANT + QUANT_Q4_0, 129, 96}};
 
-static row_product product_new(dtype type, size_t N, size_t K) {
+static packed_product product_new(dtype type, size_t N, size_t K) {
   float *values = guarded_random(N * K, N + K, -1, 1);
   char *rows = malloc(N * packed_row_bytes(type, K)), *data = mem_aligned(packed_bytes(type, N, K));
   void *room = mem_aligned(packed_room(1, K));
@@ -34,11 +34,11 @@ static row_product product_new(dtype type, size_t N, size_t K) {
   packed_put(type, K, 0, N, rows, data);
   free(rows);
   guarded_free(values);
-  return (row_product){{type, N, K, data}, guarded_random(K, N, -2, 2), room, guarded(N)};
+  return (packed_product){{type, N, K, data}, 1, guarded_random(K, N, -2, 2), room, guarded(N), ACT_NONE};
 }
 
 static void check(const cpu_kernels *k) {
-  row_product p[ROW_PRODUCTS];
+  packed_product p[ROW_PRODUCTS];
   float *alone[ROW_PRODUCTS];
   omp_set_num_threads(1);
   for (size_t i = 0; i < ROW_PRODUCTS; i++) {
