@@ -142,7 +142,7 @@ int run_bench(const verb *self, int argc, char **argv) {
       {"runs", 'r', ARG_INT, &o.runs, 0, 10000, "N", "times that each thing is measured; 0 = 20, of lm 7"},
       {"prompt", 'p', ARG_TEXT, &o.prompts, 0, 0, "N,...", "tokens of prompts that lm measures; 0 = none"},
       {"gen", 'n', ARG_TEXT, &o.answers, 0, 0, "N,...", "tokens of answers that lm measures; 0 = none"},
-      {"chunk", 0, ARG_INT, &o.chunk, 1, 65536, "N", "tokens of a prompt that are read at once"},
+      {"chunk", 0, ARG_INT, &o.chunk, 1, 65536, "N", "most tokens of a prompt that are read at once"},
       {"synthetic", 0, ARG_TEXT, &o.synthetic, 0, 0, "SHAPE",
        "a made-up RWKV-6: rwkv6-100m, rwkv6-1b6, rwkv6-3b or "
        "LAYERSxWIDTH[xFFN[xVOCABULARY]]"},

@@ -334,15 +334,15 @@ static bool read_chunk(ctx *c, const rwkv *m, const int32_t *ids, int64_t T, int
 
 status rwkv_read(ctx *c, const rwkv *m, const int32_t *ids, int64_t T, const int32_t *lengths, int64_t chunk,
                  rwkv_state *state, float *logits) {
-  const int64_t B = state->batch;
+  const int64_t B = state->batch, times = (T + chunk - 1) / chunk, some = times ? (T + times - 1) / times : 1;
   status s = check_ids(m, ids, B, T, lengths);
   if (s) return s;
   const arena_mark start = arena_here(c->memory);
   tensor *last = tensor_2d(c, DTYPE_F32, B, m->config.n_embd);
   bool ok = last != NULL;
-  for (int64_t at = 0; ok && at < T; at += chunk) {
+  for (int64_t at = 0; ok && at < T; at += some) {
     const arena_mark mark = arena_here(c->memory);
-    ok = read_chunk(c, m, ids, T, at, T - at < chunk ? T - at : chunk, lengths, state, f32(last));
+    ok = read_chunk(c, m, ids, T, at, T - at < some ? T - at : some, lengths, state, f32(last));
     arena_release(c->memory, mark);
   }
   tensor *y = ok ? rwkv_logits(c, m, last) : NULL;

@@ -136,10 +136,11 @@ tensor *rwkv_last(ctx *c, tensor *x, const int32_t *lengths);
 /* [...,D] -> logits [...,V]. */
 tensor *rwkv_logits(ctx *c, const rwkv *m, tensor *x);
 
-/* Reads tokens ids [B,T] (B = state->batch) in chunks, so that memory does not grow with T, and gives the logits [B,V]
- * after each row's last token. lengths: 1 to T, or NULL. STATUS_ARGUMENT for a token that is not in the vocabulary.
- * Uses the context's arena and leaves it as it was. */
-enum { RWKV_CHUNK = 256 };
+/* Reads tokens ids [B,T] (B = state->batch) in equal chunks of at most `chunk` columns, so that memory does not grow
+ * with T and what a chunk computes stays near, and gives the logits [B,V] after each row's last token. lengths: 1 to T,
+ * or NULL. STATUS_ARGUMENT for a token that is not in the vocabulary. Uses the context's arena and leaves it as it
+ * was. */
+enum { RWKV_CHUNK = 192 };
 status rwkv_read(ctx *c, const rwkv *m, const int32_t *ids, int64_t T, const int32_t *lengths, int64_t chunk,
                  rwkv_state *state, float *logits);
 

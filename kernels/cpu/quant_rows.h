@@ -53,31 +53,40 @@ static inline float step_of(float max) {
 static inline void put_i32(uint8_t *to, size_t i, int32_t value) { memcpy(to + 4 * i, &value, sizeof value); }
 static inline void put_f32(uint8_t *to, size_t i, float value) { memcpy(to + 4 * i, &value, sizeof value); }
 
-/* Token t of a record of T. */
-static inline void round_block(const quant_rows *r, const float *x, size_t T, size_t t, uint8_t *record) {
-  const lanes low = lanes_load(x), high = lanes_load(x + LANES);
-  const float step = step_of(lanes_largest(low, high));
-  int8_t values[BLOCK] = {0};
-  int32_t sum[2] = {0};
-  if (step > 0.0f) {
-    sum[0] = lanes_round(low, 1.0f / step, values);
-    sum[1] = lanes_round(high, 1.0f / step, values + LANES);
+/* `blocks` blocks of a row become those of token t in as many records of T, in steps that do not wait for each other.
+ * Meanwhile the same blocks of the next row are asked for. */
+static inline void round_row(const quant_rows *r, const float *x, size_t blocks, size_t T, size_t t, uint8_t *record) {
+  float most[CHUNK], step[CHUNK], times[CHUNK];
+  for (size_t b = 0; b < blocks; b++)
+    most[b] = lanes_largest(lanes_load(x + b * BLOCK), lanes_load(x + b * BLOCK + LANES));
+#pragma omp simd
+  for (size_t b = 0; b < blocks; b++) {
+    step[b] = step_of(most[b]);
+    times[b] = 1.0f / step[b];
   }
-  for (size_t s = 0; s < BLOCK / 4; s++) memcpy(record + (s * T + t) * 4, values + 4 * s, 4);
-  const int32_t first = r->halves ? sum[0] : sum[0] + sum[1];
-  put_i32(record + RECORD_START * T, t, SUMS_ZERO - r->zero * first);
-  put_i32(record + RECORD_START * T, T + t, SUMS_ZERO - r->zero * sum[1]);
-  put_f32(record + RECORD_STEP * T, t, step);
-  put_f32(record + RECORD_SHIFT * T, t, -SUMS_SHIFT * step);
-  put_f32(record + RECORD_MOMENT * T, t, r->min_sign * step * (float)(sum[0] + sum[1]));
+  for (size_t b = 0; b < blocks; b++, x += BLOCK, record += T * RECORD_BYTES) {
+    int8_t values[BLOCK] = {0};
+    int32_t sum[2] = {0};
+    for (size_t i = 0; i < BLOCK; i += LANES) __builtin_prefetch(x + r->blocks * BLOCK + i);
+    if (step[b] > 0.0f) {
+      sum[0] = lanes_round(lanes_load(x), times[b], values);
+      sum[1] = lanes_round(lanes_load(x + LANES), times[b], values + LANES);
+    }
+    for (size_t s = 0; s < BLOCK / 4; s++) memcpy(record + (s * T + t) * 4, values + 4 * s, 4);
+    const int32_t first = r->halves ? sum[0] : sum[0] + sum[1];
+    put_i32(record + RECORD_START * T, t, SUMS_ZERO - r->zero * first);
+    put_i32(record + RECORD_START * T, T + t, SUMS_ZERO - r->zero * sum[1]);
+    put_f32(record + RECORD_STEP * T, t, step[b]);
+    put_f32(record + RECORD_SHIFT * T, t, -SUMS_SHIFT * step[b]);
+    put_f32(record + RECORD_MOMENT * T, t, r->min_sign * step[b] * (float)(sum[0] + sum[1]));
+  }
 }
 
 static inline void round_tile(const quant_rows *r, size_t chunk, size_t tile) {
   const size_t T = tile_tokens(r, tile), K = r->blocks * BLOCK;
+  const float *x = r->x + tile * TILE_TOKENS * K + chunk * CHUNK * BLOCK;
   uint8_t *record = tile_records(r, chunk, tile);
-  for (size_t b = 0; b < chunk_blocks(r, chunk); b++, record += T * RECORD_BYTES)
-    for (size_t t = 0; t < T; t++)
-      round_block(r, r->x + (tile * TILE_TOKENS + t) * K + (chunk * CHUNK + b) * BLOCK, T, t, record);
+  for (size_t t = 0; t < T; t++) round_row(r, x + t * K, chunk_blocks(r, chunk), T, t, record);
 }
 
 #endif
