@@ -54,7 +54,7 @@ void failure_keep(failure *f) {
   if (!f->code) {
     f->sentence = strdup(error_text);
 #pragma omp atomic write
-    f->code = error_code;
+    f->code = error_code ? error_code : STATUS_MEMORY; /* to fail without a sentence is still to fail */
   }
 }
 

@@ -163,6 +163,7 @@ typedef struct {
                       float *y, size_t ldy);
 
   /* --- elementwise (elementwise.c) ------------------------------------------------------------------------------- */
+  /* y = act(x); y may be x. */
   void (*act_forward)(act_kind kind, size_t n, const float *x, float *y);
   /* gx (+)= gy * act'(x) */
   void (*act_backward)(act_kind kind, size_t n, const float *x, const float *gy, float *gx, bool acc);

@@ -88,7 +88,7 @@ static void product(size_t n, const float *x, const float *z, float *y, bool acc
 }
 
 static void act_forward(act_kind kind, size_t n, const float *x, float *y) {
-  const bool past = streams(1, n, y);
+  const bool past = x != y && streams(1, n, y);
 #pragma omp parallel for schedule(static) if (n >= CPU_PARALLEL_MIN)
   for (size_t at = 0; at < n; at += CPU_BLOCK) {
     const size_t end = smaller(at + CPU_BLOCK, n);

@@ -120,6 +120,8 @@ static void gates_of(const cpu_kernels *k, act_kind kind, size_t n) {
   check_close("act', added", gg, slope, n, 2e-6, 1.0);
   k->gate_forward(kind, n, a, g, a); /* in place */
   check_close("gate in place", a, product, n, 4 * ulp, 0.1);
+  k->act_forward(kind, n, g, g);
+  check_close("act in place", g, value, n, 4 * ulp, 0.1);
   float *all[] = {a, g, gy, y, ga, gg};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) guarded_free(all[i]);
   double *wide[] = {value, product, want_a, want_g, slope};

@@ -128,6 +128,32 @@ static void test_not_recording(void **state) {
   assert_null(w->grad);
 }
 
+/* linear_act() is act() of linear(), to the bit: values and gradients, with a bias and without, of rows and of one. */
+static void test_linear_act(void **state) {
+  ctx *c = *state;
+  const int64_t rows[] = {1, 3, 70};
+  for (size_t i = 0; i < COUNT(rows); i++)
+    for (int bias = 0; bias < 2; bias++) {
+      tensor *x[2], *w[2], *b[2], *y[2];
+      const float *g = weights_of(c, rows[i] * 5);
+      for (int one = 0; one < 2; one++) {
+        x[one] = leaf(c, rows[i], 7, 1), w[one] = leaf(c, 5, 7, 2);
+        b[one] = bias ? random_tensor(c, 1, (int64_t[]){5}, 3, true) : NULL;
+        y[one] = one ? linear_act(c, ACT_QUICK_GELU, x[one], w[one], b[one])
+                     : act(c, ACT_QUICK_GELU, linear(c, x[one], w[one], b[one]));
+        assert_int_equal(backward(c, weighted_sum(c, y[one], g)), STATUS_OK);
+      }
+      const size_t bytes = (size_t)tensor_count(y[0]) * sizeof(float);
+      assert_memory_equal(f32(y[0]), f32(y[1]), bytes);
+      assert_memory_equal(f32(x[0]->grad), f32(x[1]->grad), (size_t)tensor_count(x[0]) * sizeof(float));
+      assert_memory_equal(f32(w[0]->grad), f32(w[1]->grad), (size_t)tensor_count(w[0]) * sizeof(float));
+      c->recording = false;
+      assert_memory_equal(f32(linear_act(c, ACT_QUICK_GELU, x[0], w[0], b[0])), f32(y[0]), bytes);
+      c->recording = true;
+    }
+  assert_null(linear_act(c, ACT_RELU, NULL, leaf(c, 5, 7, 2), NULL));
+}
+
 /* Parameters keep what earlier passes left; the tape is used up by each. */
 static void test_gradients_accumulate_over_passes(void **state) {
   ctx *c = *state;
@@ -372,6 +398,7 @@ int main(void) {
       WITH_CONTEXT(test_views_of_leaves),
       WITH_CONTEXT(test_unused_output),
       WITH_CONTEXT(test_not_recording),
+      WITH_CONTEXT(test_linear_act),
       WITH_CONTEXT(test_gradients_accumulate_over_passes),
       WITH_CONTEXT(test_reset_forgets_the_tape),
       WITH_CONTEXT(test_backward_from_nothing),
