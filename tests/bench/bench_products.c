@@ -1,7 +1,8 @@
-/* Times products with packed weights: bench_products [-m M,..] [-s NxK,..] [-t TYPE,..] [-v VARIANT]. For each type,
- * shape and number of rows it prints microseconds, the GB/s at which weights are read (of as many matrices as no cache
- * holds, one after the other) and 10^9 multiplications and additions a second; at the top, what the machine can do: a
- * read by as many threads, and integer and f32 products in registers (apps/limits.h). */
+/* Times products with packed weights: bench_products [-m M,..] [-s NxK,..] [-t TYPE,..] [-z SHARE] [-v VARIANT]. For
+ * each type, shape and number of rows, of whose values the share is zero, it prints microseconds, the GB/s at which
+ * weights are read (of as many matrices as no cache holds, one after the other) and 10^9 multiplications and additions
+ * a second; at the top, what the machine can do: a read by as many threads, and integer and f32 products in registers
+ * (apps/limits.h). */
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,11 +70,11 @@ static double seconds_of(const cpu_kernels *k, dtype type, size_t N, size_t K, s
   return best;
 }
 
-static bool bench(const cpu_kernels *k, dtype type, size_t N, size_t K, size_t M, const char *pool) {
+static bool bench(const cpu_kernels *k, dtype type, size_t N, size_t K, size_t M, float zeros, const char *pool) {
   float *x = mem_aligned(M * K * sizeof *x), *y = mem_aligned(M * N * sizeof *y);
   void *room = mem_aligned(packed_room(M, K));
   rng g = rng_make(2, K);
-  for (size_t i = 0; x && i < M * K; i++) x[i] = rng_normal(&g);
+  for (size_t i = 0; x && i < M * K; i++) x[i] = rng_uniform(&g) < zeros ? 0 : rng_normal(&g);
   const bool ready = x && y && room;
   if (ready) {
     const double seconds = seconds_of(k, type, N, K, M, pool, x, room, y);
@@ -91,6 +92,7 @@ typedef struct {
   size_t M[LIST], N[LIST], K[LIST];
   int n_M, n_shapes;
   char types[200];
+  float zeros;
   const cpu_kernels *kernels;
 } options;
 
@@ -120,6 +122,9 @@ static bool parse(int argc, char **argv, options *o) {
     case 't':
       snprintf(o->types, sizeof o->types, "%s", value);
       break;
+    case 'z':
+      o->zeros = strtof(value, &end);
+      break;
     case 'v':
       o->kernels = cpu_variant(value);
       break;
@@ -138,8 +143,10 @@ int main(int argc, char **argv) {
   options o = {.M = {1, 4, 16, 512}, .n_M = 4, .N = {2048, 7168, 2048}, .K = {2048, 2048, 7168}, .n_shapes = 3};
   o.kernels = cpu();
   if (!parse(argc, argv, &o)) {
-    fprintf(stderr, "bench_products [-m M,..] [-s NxK,..] [-t TYPE,..] [-v VARIANT]: M up to %d, K a multiple of %d\n",
-            PRODUCT_ROWS_MAX, QUANT_BLOCK_MAX);
+    fprintf(
+        stderr,
+        "bench_products [-m M,..] [-s NxK,..] [-t TYPE,..] [-z SHARE] [-v VARIANT]: M up to %d, K a multiple of %d\n",
+        PRODUCT_ROWS_MAX, QUANT_BLOCK_MAX);
     return 2;
   }
   char *pool = aligned_alloc(64, pool_bytes + 8192); /* what is read ahead stays inside */
@@ -152,7 +159,8 @@ int main(int argc, char **argv) {
     if (o.types[0] && !listed(o.types, type_name((dtype)type))) continue;
     for (int s = 0; s < o.n_shapes; s++) {
       done = done && fill((dtype)type, o.K[s], pool);
-      for (int m = 0; done && m < o.n_M; m++) done = bench(o.kernels, (dtype)type, o.N[s], o.K[s], o.M[m], pool);
+      for (int m = 0; done && m < o.n_M; m++)
+        done = bench(o.kernels, (dtype)type, o.N[s], o.K[s], o.M[m], o.zeros, pool);
     }
   }
   free(pool);
