@@ -46,6 +46,13 @@ status failure_say(failure *f);      /* as fail(), and empties f; STATUS_OK if n
 bool size_add(size_t a, size_t b, size_t *out);
 bool size_mul(size_t a, size_t b, size_t *out);
 
+/* The size of the equal pieces, at most `most` items each, that n items are cut into; the last may be smaller. 0 of 0.
+ */
+static inline size_t piece_of(size_t n, size_t most) {
+  const size_t pieces = n / most + (n % most != 0);
+  return pieces ? n / pieces + (n % pieces != 0) : 0;
+}
+
 /* malloc/calloc/realloc of n items of `size` bytes with an overflow check; NULL with a STATUS_MEMORY sentence on
  * failure. n == 0 gives a valid pointer. Free with free(). */
 void *mem_alloc(size_t n, size_t size);

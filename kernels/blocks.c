@@ -45,16 +45,16 @@ static bool run_samples(ctx *c, tensor *x, int64_t from, int64_t count, int n, b
 }
 
 /* Samples that each of the threads takes at once; 0: all together. */
-static int64_t share_of(const ctx *c, const tensor *x) {
-  const int64_t threads = omp_get_max_threads(), share = x->dim[0] / threads;
+static int64_t share_of(const ctx *c, const tensor *x, int threads) {
+  const int64_t share = x->dim[0] / threads;
   const bool apart = threads > 1 && share && !c->recording && !c->observe && !omp_in_parallel();
   return apart && share * (tensor_rows(x) / x->dim[0]) >= SHARE_TOKENS ? share : 0;
 }
 
 tensor *blocks_forward_samples(ctx *c, tensor *x, int n, block_fn block, const void *model) {
-  const int64_t share = x ? share_of(c, x) : 0;
-  if (!share) return blocks_forward(c, x, n, block, model);
   const int threads = omp_get_max_threads();
+  const int64_t share = x ? share_of(c, x, threads) : 0;
+  if (!share) return blocks_forward(c, x, n, block, model);
   tensor *y = tensor_like(c, x);
   if (!y || !ctx_make_others(c, threads - 1)) return NULL;
   failure failed = {0};

@@ -37,7 +37,7 @@ static void linear_backward(ctx *c, void *saved) {
   if (gb) cpu()->sum_rows(M, N, gy, gb);
 }
 
-/* y[i] = act(x[i] w[i]^T) of single rows with packed weights; `kind` may be NULL. */
+/* y[i] = act(x[i] w[i]^T) of single rows with packed weights. */
 static bool row_products(ctx *c, size_t n, tensor *const *x, tensor *const *w, const act_kind *kind, tensor *const *y) {
   const arena_mark mark = arena_here(c->memory);
   packed_product product[ROW_PRODUCTS];
@@ -45,7 +45,7 @@ static bool row_products(ctx *c, size_t n, tensor *const *x, tensor *const *w, c
   assert(!c->recording);
   for (size_t i = 0; i < n; i++) {
     void *room = arena_alloc(c->memory, packed_room(1, (size_t)tensor_last(x[i])));
-    product[i] = (packed_product){packed_of(w[i]), 1, f32(x[i]), room, f32(y[i]), kind ? kind[i] : ACT_NONE};
+    product[i] = (packed_product){packed_of(w[i]), 1, f32(x[i]), room, f32(y[i]), kind[i]};
     ready = ready && product[i].room;
   }
   if (ready) cpu()->product_row(n, product);
@@ -55,7 +55,7 @@ static bool row_products(ctx *c, size_t n, tensor *const *x, tensor *const *w, c
 
 /* y = act(x w^T) of several rows with packed weights, some at a time: as many each time. */
 static bool rows_product(ctx *c, const packed_matrix *w, size_t M, const float *x, act_kind kind, float *y) {
-  const size_t times = (M + PRODUCT_ROWS_MAX - 1) / PRODUCT_ROWS_MAX, most = times ? (M + times - 1) / times : 0;
+  const size_t most = piece_of(M, PRODUCT_ROWS_MAX);
   const arena_mark mark = arena_here(c->memory);
   void *room = arena_alloc(c->memory, packed_room(most, w->K));
   for (size_t at = 0; room && at < M; at += most) {
@@ -69,19 +69,19 @@ static bool rows_product(ctx *c, const packed_matrix *w, size_t M, const float *
 /* y = x w^T + b or (`right`) x w + b; b may be NULL. Then through the activation. */
 static bool product(ctx *c, bool right, tensor *x, tensor *w, tensor *b, act_kind kind, tensor *y) {
   const size_t M = (size_t)tensor_rows(x), K = (size_t)tensor_last(x), N = (size_t)tensor_last(y), ldw = right ? N : K;
-  if (dtype_is_packed(w->type)) {
+  const bool packed = dtype_is_packed(w->type);
+  const act_kind inside = packed && !b ? kind : ACT_NONE; /* of what the kernel does */
+  if (packed) {
     assert(!right && !c->recording);
-    const packed_matrix packed = packed_of(w);
-    const act_kind now = b ? ACT_NONE : kind;
-    if (!(M == 1 ? row_products(c, 1, &x, &w, &now, &y) : rows_product(c, &packed, M, f32(x), now, f32(y))))
+    const packed_matrix m = packed_of(w);
+    if (!(M == 1 ? row_products(c, 1, &x, &w, &inside, &y) : rows_product(c, &m, M, f32(x), inside, f32(y))))
       return false;
-    if (!b) return true;
   } else if (M <= PRODUCT_FEW)
     cpu()->product_few(right, M, N, K, f32(x), K, f32(w), ldw, f32(y), N);
   else
     sgemm(false, !right, M, N, K, 1, f32(x), K, f32(w), ldw, 0, f32(y), N);
   if (b) cpu()->add_rows(M, N, f32(y), f32(b), f32(y));
-  if (kind) cpu()->act_forward(kind, M * N, f32(y), f32(y));
+  if (kind != inside) cpu()->act_forward(kind, M * N, f32(y), f32(y));
   return true;
 }
 
@@ -106,11 +106,13 @@ tensor *linear_act(ctx *c, act_kind kind, tensor *x, tensor *w, tensor *b) {
 }
 
 void linear_each(ctx *c, int n, tensor *const *x, tensor *const *w, const act_kind *kind, tensor **y) {
+  static const act_kind none[ROW_PRODUCTS] = {ACT_NONE};
   assert(n <= ROW_PRODUCTS);
+  if (!kind) kind = none;
   bool single = true, ready = true;
   for (int i = 0; i < n; i++) single = single && x[i] && tensor_rows(x[i]) == 1 && dtype_is_packed(w[i]->type);
   for (int i = 0; i < n; i++) {
-    y[i] = single ? result_of(c, x[i], w[i], false) : linear_act(c, kind ? kind[i] : ACT_NONE, x[i], w[i], NULL);
+    y[i] = single ? result_of(c, x[i], w[i], false) : linear_act(c, kind[i], x[i], w[i], NULL);
     ready = ready && y[i];
   }
   if (single && !(ready && row_products(c, (size_t)n, x, w, kind, y)))

@@ -334,9 +334,10 @@ static bool read_chunk(ctx *c, const rwkv *m, const int32_t *ids, int64_t T, int
 
 status rwkv_read(ctx *c, const rwkv *m, const int32_t *ids, int64_t T, const int32_t *lengths, int64_t chunk,
                  rwkv_state *state, float *logits) {
-  const int64_t B = state->batch, times = (T + chunk - 1) / chunk, some = times ? (T + times - 1) / times : 1;
+  const int64_t B = state->batch;
   status s = check_ids(m, ids, B, T, lengths);
   if (s) return s;
+  const int64_t some = (int64_t)piece_of((size_t)T, (size_t)chunk);
   const arena_mark start = arena_here(c->memory);
   tensor *last = tensor_2d(c, DTYPE_F32, B, m->config.n_embd);
   bool ok = last != NULL;

@@ -198,6 +198,7 @@ tensor *image_tower_tokens_drop(ctx *c, const image_tower *m, const tensor *pixe
                                  .columns = scan_order_make(c, SCAN_COLUMNS, tokens, 0, *h, *w),
                                  .drop = drop};
   if (!pass.columns) return NULL;
+  /* A draw is that of a sample's place in the whole batch. */
   x = drop ? blocks_forward(c, x, k->depth, block_forward, &pass)
            : blocks_forward_samples(c, x, k->depth, block_forward, &pass);
   return seen(c, "ln_out", layer_norm(c, x, m->ln1_weight, m->ln1_bias, EPS));

@@ -29,6 +29,13 @@ ALWAYS_INLINE exact_product exact_product_of(const packed_product *p, size_t pan
                          .act = p->act};
 }
 
+/* The sum of row t and panel r is complete. */
+ALWAYS_INLINE void exact_end(const exact_product *p, bool bf16, size_t t, size_t r, wide sum) {
+  lanes y = wide_sum(bf16, sum);
+  lanes_act(p->act, 1, &y);
+  lanes_store_part(p->y[t] + r * PACKED_ROWS, p->columns - r * PACKED_ROWS, y);
+}
+
 /* R panels and T rows; U lines are summed apart, so that sums need not wait for each other. */
 ALWAYS_INLINE void exact_tile(const exact_product *p, bool bf16, size_t R, size_t T, size_t U) {
   const size_t lines = p->K / 2;
@@ -66,10 +73,7 @@ ALWAYS_INLINE void exact_tile(const exact_product *p, bool bf16, size_t R, size_
     wide *total = &sum[i * U];
 #pragma GCC unroll 4
     for (size_t u = 1; u < U; u++) *total = wide_add(*total, total[u]);
-    const size_t column = i % R * PACKED_ROWS;
-    lanes y = wide_sum(bf16, *total);
-    if (p->act) lanes_act(p->act, 1, &y);
-    lanes_store_part(p->y[i / R] + column, p->columns - column, y);
+    exact_end(p, bf16, i / R, i % R, *total);
   }
 }
 

@@ -24,8 +24,6 @@ enum {
 /* The activations: chunk after chunk, of each the rows one after the other. */
 typedef struct {
   const packed_product *all;
-  const packed_matrix *w;
-  size_t M;
   int16_t *values; /* [chunk][M][FIXED_CHUNK], of the last chunk fewer */
   float *steps;    /* [run][M] */
   uint8_t *exact;  /* [M]: rows that must not be rounded */
@@ -36,7 +34,7 @@ static inline size_t fixed_runs(size_t K) { return (K + FIXED_RUN - 1) / FIXED_R
 
 static inline fixed_product fixed_open(const packed_product *all) {
   const size_t M = all->M, K = all->w.K;
-  fixed_product p = {.all = all, .w = &all->w, .M = M, .values = all->room};
+  fixed_product p = {.all = all, .values = all->room};
   p.steps = (float *)(void *)(p.values + M * fixed_width(K)); /* the width is even: aligned */
   p.exact = (uint8_t *)(p.steps + M * fixed_runs(K));
   return p;
@@ -65,13 +63,13 @@ static inline float round_run(const float *restrict x, size_t n, float most, int
 }
 
 static void fixed_row(const fixed_product *p, size_t m) {
-  const size_t K = p->w->K, width = fixed_width(K);
+  const size_t K = p->all->w.K, width = fixed_width(K);
   const float *x = p->all->x + m * K;
   float *steps = p->steps + m; /* at first the largest of each run */
   int32_t all = 0;
   for (size_t k = 0, run = 0; k < K; k += FIXED_RUN, run++) {
     const int32_t here = largest(x + k, smaller(FIXED_RUN, K - k));
-    steps[run * p->M] = float_of_bits((uint32_t)here);
+    steps[run * p->all->M] = float_of_bits((uint32_t)here);
     all = here > all ? here : all;
   }
   const float most = float_of_bits((uint32_t)all);
@@ -80,8 +78,8 @@ static void fixed_row(const fixed_product *p, size_t m) {
   for (size_t k = 0; k < K; k += FIXED_RUN) {
     const size_t chunk = k / FIXED_CHUNK * FIXED_CHUNK, stride = smaller(FIXED_CHUNK, width - chunk),
                  n = smaller(FIXED_RUN, K - k);
-    int16_t *to = p->values + chunk * p->M + m * stride + (k - chunk);
-    float *step = steps + k / FIXED_RUN * p->M;
+    int16_t *to = p->values + chunk * p->all->M + m * stride + (k - chunk);
+    float *step = steps + k / FIXED_RUN * p->all->M;
     if (suits)
       *step = round_run(x + k, n, *step, to);
     else
@@ -234,30 +232,30 @@ static void fixed_chunk(fixed_tile tile, size_t panels, const next_weights *next
 /* The rows that must not be rounded, or all. */
 static void exact_panel(const fixed_product *p, size_t panel, bool all) {
   size_t rows[EXACT_MOST], n = 0;
-  for (size_t m = 0; m < p->M; m++) {
+  for (size_t m = 0; m < p->all->M; m++) {
     if (all || p->exact[m]) rows[n++] = m;
-    if (n == EXACT_MOST || (n > 0 && m + 1 == p->M)) exact_rows(p->all, panel, n, 0, rows), n = 0;
+    if (n == EXACT_MOST || (n > 0 && m + 1 == p->all->M)) exact_rows(p->all, panel, n, 0, rows), n = 0;
   }
 }
 
 /* After the chunk at k: the next chunk's or, after the last one, those of the next panels. */
 static next_weights next_of(const fixed_product *p, size_t first, size_t panels, size_t k) {
-  const size_t width = fixed_width(p->w->K), bytes = packed_panel_bytes(p->w->type, p->w->K),
-               last = (p->w->N - 1) / PACKED_ROWS, tiles = (p->M + FIXED_ROWS - 1) / FIXED_ROWS;
+  const size_t width = fixed_width(p->all->w.K), bytes = packed_panel_bytes(p->all->w.type, p->all->w.K),
+               last = (p->all->w.N - 1) / PACKED_ROWS, tiles = (p->all->M + FIXED_ROWS - 1) / FIXED_ROWS;
   const bool more = k + FIXED_CHUNK < width;
   const size_t next = more ? k + FIXED_CHUNK : 0, lines = smaller(FIXED_CHUNK, width - next) / 2;
   next_weights w = {.panels = panels, .share = lines * LINE_BYTES / tiles};
   for (size_t r = 0; r < panels; r++)
-    w.at[r] =
-        (const uint8_t *)p->w->data + smaller(first + r + (more ? 0 : panels), last) * bytes + next / 2 * LINE_BYTES;
+    w.at[r] = (const uint8_t *)p->all->w.data + smaller(first + r + (more ? 0 : panels), last) * bytes +
+              next / 2 * LINE_BYTES;
   return w;
 }
 
 /* Up to FIXED_PANELS panels, all rows. */
 static void fixed_panels(const fixed_product *p, size_t first, size_t panels) {
-  const size_t K = p->w->K, width = fixed_width(K), N = p->w->N, bytes = packed_panel_bytes(p->w->type, K);
-  const uint8_t *data = (const uint8_t *)p->w->data + first * bytes;
-  const panel_place place = {p->M, FIXED_PANELS, N - first * LANES, N, p->all->y + first * LANES, p->all->act};
+  const size_t K = p->all->w.K, width = fixed_width(K), N = p->all->w.N, bytes = packed_panel_bytes(p->all->w.type, K);
+  const uint8_t *data = (const uint8_t *)p->all->w.data + first * bytes;
+  const panel_place place = {p->all->M, FIXED_PANELS, N - first * LANES, N, p->all->y + first * LANES, p->all->act};
   lanes sum[PRODUCT_ROWS_MAX][FIXED_PANELS];
   fixed_weights w;
   bool wrong[FIXED_PANELS] = {false};
@@ -266,14 +264,14 @@ static void fixed_panels(const fixed_product *p, size_t first, size_t panels) {
     const size_t lines = smaller(FIXED_CHUNK, width - k) / 2;
     for (size_t r = 0; r < panels; r++)
       for (size_t s = 0, run = 0; s < lines; s += FIXED_RUN / 2, run++)
-        wrong[r] |= !fixed_lines(p->w->type == DTYPE_BF16, data + r * bytes + (k / 2 + s) * LINE_BYTES,
+        wrong[r] |= !fixed_lines(p->all->w.type == DTYPE_BF16, data + r * bytes + (k / 2 + s) * LINE_BYTES,
                                  smaller(FIXED_RUN / 2, lines - s), w.lines[r][s], w.steps[r][run]);
     const fixed_tile tile = {.w = &w,
                              .lines = lines,
                              .stride = 2 * lines,
-                             .M = p->M,
-                             .x = p->values + k * p->M,
-                             .steps = p->steps + k / FIXED_RUN * p->M,
+                             .M = p->all->M,
+                             .x = p->values + k * p->all->M,
+                             .steps = p->steps + k / FIXED_RUN * p->all->M,
                              .sum = sum};
     const next_weights next = next_of(p, first, panels, k);
     fixed_chunk(tile, panels, &next);

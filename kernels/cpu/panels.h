@@ -42,7 +42,7 @@ static inline void panel_sums_begin(const panel_place *p, bool zero, lanes *sum)
 /* Whole lines of many rows go past the caches. */
 enum { STREAM_ROWS = 64 };
 static inline void panel_sums_end(const panel_place *p, lanes *sum) {
-  if (p->act) lanes_act(p->act, p->rows * p->panels, sum);
+  lanes_act(p->act, p->rows * p->panels, sum);
   const bool past = p->rows >= STREAM_ROWS && p->columns >= p->panels * LANES &&
                     ((uintptr_t)p->y | p->ldy * sizeof(float)) % sizeof(lanes) == 0;
   for (size_t m = 0; m < p->rows; m++)

@@ -44,7 +44,7 @@ ALWAYS_INLINE void tile_of(quant_type type, size_t T, size_t blocks, group (*w)[
 ALWAYS_INLINE size_t tokens(size_t T) { return smaller(T, TILE_TOKENS); }
 
 static inline const uint8_t *chunk_data(quant_type type, const quant_product *p, size_t chunk, size_t panel) {
-  const size_t last = (p->w->N - 1) / PACKED_ROWS;
+  const size_t last = (p->all->w.N - 1) / PACKED_ROWS;
   return panel_data(p, smaller(panel, last)) + chunk * CHUNK / groups_in_block(type) * packed_block_bytes(type);
 }
 
@@ -148,9 +148,9 @@ static void add_chunk(span *s, size_t chunk) {
 }
 
 static void some_panels(const quant_product *p, size_t from, size_t to, size_t panel) {
-  const size_t column = panel * PACKED_ROWS, N = p->w->N;
-  const panel_place place = {p->rows.M, TILE_PANELS,   N - column,
-                             N,         p->y + column, to == chunk_count(&p->rows) ? p->act : ACT_NONE};
+  const size_t column = panel * PACKED_ROWS, N = p->all->w.N;
+  const panel_place place = {p->rows.M, TILE_PANELS,        N - column,
+                             N,         p->all->y + column, to == chunk_count(&p->rows) ? p->all->act : ACT_NONE};
   lanes sum[PRODUCT_ROWS_MAX][TILE_PANELS];
   span s = {p, from, to, panel, sum};
   panel_sums_begin(&place, from == 0, *sum);
@@ -167,8 +167,8 @@ static void product_quant(const packed_product *all) {
   /* The records that all panels meet, before any of them goes on. */
   const size_t fit = CACHED_BYTES / (M * CHUNK * RECORD_BYTES), length = fit > 1 ? fit : 1;
   parts work;
-  parts_cut(&work, (p->w->N + width - 1) / width);
-#pragma omp parallel if (M * p->w->N * p->w->K >= QUANT_PARALLEL_MIN)
+  parts_cut(&work, (p->all->w.N + width - 1) / width);
+#pragma omp parallel if (M * p->all->w.N * p->all->w.K >= QUANT_PARALLEL_MIN)
   {
 #pragma omp for schedule(static)
     for (size_t i = 0; i < chunks * tiles; i++) round_tile(&p->rows, i / tiles, i % tiles);

@@ -27,19 +27,24 @@ static inline bool has_zeros(const float *x, size_t n) {
   return 4 * zeros >= n;
 }
 
-/* Whether it pays to look at so many of all lines. */
-static inline bool worth_skipping(size_t some, size_t all) { return some < all && 3 * some <= 2 * all; }
+/* The words [words + SKIP_AHEAD] of a row that meets so many lines; NULL if looking at them does not pay. */
+static const line_bits *worth_skipping(line_bits *bits, size_t words, size_t lines) {
+  size_t some = 0;
+  for (size_t i = 0; i < words; i++) some += (size_t)__builtin_popcount(bits[i]);
+  for (size_t i = 0; i < SKIP_AHEAD; i++) bits[words + i] = 0;
+  return some < lines && 3 * some <= 2 * lines ? bits : NULL;
+}
 
 /* --- weights of block types --------------------------------------------------------------------------------------- */
 
 _Static_assert(ROW_PANELS <= TILE_TOKENS * TILE_PANELS, "add_group() has room for them");
 
 ALWAYS_INLINE void quant_row_end(const quant_product *p, size_t R, size_t panel, lanes *total) {
-  if (p->act) lanes_act(p->act, R, total);
+  lanes_act(p->all->act, R, total);
 #pragma GCC unroll UNROLL
   for (size_t r = 0; r < R; r++) {
     const size_t column = (panel + r) * PACKED_ROWS;
-    lanes_store_part(p->y + column, p->w->N - column, total[r]);
+    lanes_store_part(p->all->y + column, p->all->w.N - column, total[r]);
   }
 }
 
@@ -74,8 +79,54 @@ ALWAYS_INLINE void quant_row_of(quant_type type, const quant_product *p, size_t 
   quant_row_end(p, R, panel, total);
 }
 
+/* Behind the records of a row with Q8_0; NULL if there are few zeros. */
+static const line_bits *zero_fours(const quant_product *p) {
+  const size_t blocks = p->rows.blocks;
+  line_bits *bits = (line_bits *)(void *)(p->rows.records + blocks * RECORD_BYTES);
+  if (p->type != QUANT_Q8_0 || !has_zeros(p->rows.x, blocks * GROUP)) return NULL;
+  for (size_t b = 0; b < blocks; b++) {
+    const uint8_t *record = p->rows.records + b * RECORD_BYTES;
+    bits[b] = 0;
+    for (unsigned s = 0; s < GROUP_LINES; s++) bits[b] |= (line_bits)((load_i32(record + 4 * s) != 0) << s);
+  }
+  return worth_skipping(bits, blocks, blocks * GROUP_LINES);
+}
+
+ALWAYS_INLINE void sparse_quant_row(const quant_product *p, const line_bits *bits, size_t R, size_t panel) {
+  const size_t bytes = packed_block_bytes(QUANT_Q8_0), low = (size_t)packed_places_of(layout_of(QUANT_Q8_0)).low;
+  const uint8_t *block = panel_data(p, panel), *record = p->rows.records;
+  const size_t stride = packed_panel_bytes(p->all->w.type, p->all->w.K);
+  lanes total[ROW_PANELS];
+#pragma GCC unroll UNROLL
+  for (size_t r = 0; r < R; r++) total[r] = lanes_zero();
+  for (size_t b = 0; b < p->rows.blocks; b++, block += bytes, record += RECORD_BYTES) {
+    const uint8_t *later = block + SKIP_AHEAD * bytes;
+    sums sum[ROW_PANELS];
+#pragma GCC unroll UNROLL
+    for (size_t r = 0; r < R; r++) __builtin_prefetch(later + r * stride), sum[r] = sums_load(record + RECORD_START);
+    for (unsigned left = bits[b + SKIP_AHEAD]; left; left &= left - 1)
+#pragma GCC unroll UNROLL
+      for (size_t r = 0; r < R; r++) __builtin_prefetch(later + r * stride + low + first_bit(left) * LINE_BYTES);
+    for (unsigned left = bits[b]; left; left &= left - 1) {
+      const size_t s = first_bit(left);
+      const four x = four_load(record + 4 * s);
+#pragma GCC unroll UNROLL
+      for (size_t r = 0; r < R; r++) dot_8(&sum[r], line_load(block + r * stride + low + s * LINE_BYTES), x);
+    }
+#pragma GCC unroll UNROLL
+    for (size_t r = 0; r < R; r++)
+      total[r] = lanes_fused(total[r], sums_times(sum[r], record + RECORD_STEP, record + RECORD_SHIFT),
+                             lanes_half(block + r * stride));
+  }
+  quant_row_end(p, R, panel, total);
+}
+
 /* R is a constant from here on. */
-ALWAYS_INLINE void quant_row_any(const quant_product *p, size_t R, size_t panel) {
+ALWAYS_INLINE void quant_row_any(const quant_product *p, const line_bits *bits, size_t R, size_t panel) {
+  if (bits) {
+    sparse_quant_row(p, bits, R, panel);
+    return;
+  }
   switch (p->type) {
   case QUANT_Q8_0:
     quant_row_of(QUANT_Q8_0, p, R, panel);
@@ -103,127 +154,69 @@ ALWAYS_INLINE void quant_row_any(const quant_product *p, size_t R, size_t panel)
   }
 }
 
-/* Behind the records of a row with Q8_0; NULL if there are few zeros. */
-static const line_bits *zero_fours(const quant_product *p) {
-  const size_t blocks = p->rows.blocks;
-  line_bits *bits = (line_bits *)(void *)(p->rows.records + blocks * RECORD_BYTES);
-  size_t some = 0;
-  if (p->type != QUANT_Q8_0 || !has_zeros(p->rows.x, blocks * GROUP)) return NULL;
-  for (size_t b = 0; b < blocks; b++) {
-    const uint8_t *record = p->rows.records + b * RECORD_BYTES;
-    bits[b] = 0;
-    for (unsigned s = 0; s < GROUP_LINES; s++) bits[b] |= (line_bits)((load_i32(record + 4 * s) != 0) << s);
-    some += (size_t)__builtin_popcount(bits[b]);
-  }
-  for (size_t b = 0; b < SKIP_AHEAD; b++) bits[blocks + b] = 0;
-  return worth_skipping(some, blocks * GROUP_LINES) ? bits : NULL;
-}
-
-ALWAYS_INLINE void sparse_quant_row(const quant_product *p, const line_bits *bits, size_t R, size_t panel) {
-  const size_t bytes = packed_block_bytes(QUANT_Q8_0), low = (size_t)packed_places_of(layout_of(QUANT_Q8_0)).low;
-  const uint8_t *block = panel_data(p, panel), *record = p->rows.records;
-  const size_t stride = packed_panel_bytes(p->w->type, p->w->K);
-  lanes total[ROW_PANELS];
-#pragma GCC unroll UNROLL
-  for (size_t r = 0; r < R; r++) total[r] = lanes_zero();
-  for (size_t b = 0; b < p->rows.blocks; b++, block += bytes, record += RECORD_BYTES) {
-    const uint8_t *later = block + SKIP_AHEAD * bytes;
-    sums sum[ROW_PANELS];
-#pragma GCC unroll UNROLL
-    for (size_t r = 0; r < R; r++) __builtin_prefetch(later + r * stride), sum[r] = sums_load(record + RECORD_START);
-    for (unsigned left = bits[b + SKIP_AHEAD]; left; left &= left - 1)
-#pragma GCC unroll UNROLL
-      for (size_t r = 0; r < R; r++) __builtin_prefetch(later + r * stride + low + first_bit(left) * LINE_BYTES);
-    for (unsigned left = bits[b]; left; left &= left - 1) {
-      const size_t s = first_bit(left);
-      const four x = four_load(record + 4 * s);
-#pragma GCC unroll UNROLL
-      for (size_t r = 0; r < R; r++) dot_8(&sum[r], line_load(block + r * stride + low + s * LINE_BYTES), x);
-    }
-#pragma GCC unroll UNROLL
-    for (size_t r = 0; r < R; r++)
-      total[r] = lanes_fused(total[r], sums_times(sum[r], record + RECORD_STEP, record + RECORD_SHIFT),
-                             lanes_half(block + r * stride));
-  }
-  quant_row_end(p, R, panel, total);
-}
-
 static void quant_row(const quant_product *p, const line_bits *bits, size_t from, size_t to) {
-  for (; bits && from + ROW_PANELS <= to; from += ROW_PANELS) sparse_quant_row(p, bits, ROW_PANELS, from);
-  for (; bits && from < to; from++) sparse_quant_row(p, bits, 1, from);
-  for (; from + ROW_PANELS <= to; from += ROW_PANELS) quant_row_any(p, ROW_PANELS, from);
-  for (; from < to; from++) quant_row_any(p, 1, from);
+  for (; from + ROW_PANELS <= to; from += ROW_PANELS) quant_row_any(p, bits, ROW_PANELS, from);
+  for (; from < to; from++) quant_row_any(p, bits, 1, from);
 }
 
 /* --- weights of 16 bits ------------------------------------------------------------------------------------------- */
-
-ALWAYS_INLINE void half_row_of(const packed_product *p, bool bf16, size_t R, size_t panel) {
-  float *y = p->y + panel * PACKED_ROWS;
-  const exact_product e = exact_product_of(p, panel, &p->x, &y);
-  exact_tile(&e, bf16, R, 1, R > 1 ? 1 : EXACT_ROWS / 2);
-}
 
 /* In the room of a row, which nothing else needs; NULL if there are few zeros. */
 static const line_bits *zero_pairs(const packed_product *p) {
   const size_t K = p->w.K, words = (K + GROUP - 1) / GROUP;
   line_bits *bits = p->room;
-  size_t some = 0;
   if (!has_zeros(p->x, K)) return NULL;
   for (size_t i = 0; i < words; i++) {
     bits[i] = 0;
     for (size_t k = i * GROUP; k < smaller(K, (i + 1) * GROUP); k++)
       bits[i] |= (line_bits)((p->x[k] != 0) << k % GROUP / 2);
-    some += (size_t)__builtin_popcount(bits[i]);
   }
-  for (size_t i = 0; i < SKIP_AHEAD; i++) bits[words + i] = 0;
-  return worth_skipping(some, (K + 1) / 2) ? bits : NULL;
+  return worth_skipping(bits, words, (K + 1) / 2);
 }
 
-ALWAYS_INLINE void sparse_half_row(const packed_product *p, const line_bits *bits, bool bf16, size_t R, size_t panel) {
-  const size_t K = p->w.K, bytes = packed_panel_bytes(p->w.type, K), column = panel * PACKED_ROWS;
-  const uint8_t *from = (const uint8_t *)p->w.data + panel * bytes;
-  const float last[2] = {p->x[K - 1], 0};
+ALWAYS_INLINE void sparse_half_row(const exact_product *p, const line_bits *bits, bool bf16, size_t R) {
+  const float *row = *p->x, last[2] = {row[p->K - 1], 0};
+  const uint8_t *from = p->panel;
   wide sum[ROW_PANELS];
 #pragma GCC unroll UNROLL
   for (size_t r = 0; r < R; r++) sum[r] = (wide){lanes_zero(), lanes_zero()};
-  for (size_t i = 0; i * GROUP < K; i++, from += PAIR_LINES * LINE_BYTES) {
+  for (size_t i = 0; i * GROUP < p->K; i++, from += PAIR_LINES * LINE_BYTES) {
     const uint8_t *later = from + SKIP_AHEAD * PAIR_LINES * LINE_BYTES;
     for (unsigned left = bits[i + SKIP_AHEAD]; left; left &= left - 1)
 #pragma GCC unroll UNROLL
-      for (size_t r = 0; r < R; r++) __builtin_prefetch(later + r * bytes + first_bit(left) * LINE_BYTES);
+      for (size_t r = 0; r < R; r++) __builtin_prefetch(later + r * p->bytes + first_bit(left) * LINE_BYTES);
     for (unsigned left = bits[i]; left; left &= left - 1) {
-      const size_t s = first_bit(left);
-      const size_t k = i * GROUP + 2 * s;
-      const wide x = wide_pair(bf16, k + 1 < K ? p->x + k : last);
+      const size_t s = first_bit(left), k = i * GROUP + 2 * s;
+      const wide x = wide_pair(bf16, k + 1 < p->K ? row + k : last);
 #pragma GCC unroll UNROLL
       for (size_t r = 0; r < R; r++)
-        sum[r] = wide_add_products(sum[r], widen(bf16, from + r * bytes + s * LINE_BYTES), x);
+        sum[r] = wide_add_products(sum[r], widen(bf16, from + r * p->bytes + s * LINE_BYTES), x);
     }
   }
 #pragma GCC unroll UNROLL
-  for (size_t r = 0; r < R; r++) {
-    lanes y = wide_sum(bf16, sum[r]);
-    if (p->act) lanes_act(p->act, 1, &y);
-    lanes_store_part(p->y + column + r * PACKED_ROWS, p->w.N - column - r * PACKED_ROWS, y);
-  }
+  for (size_t r = 0; r < R; r++) exact_end(p, bf16, 0, r, sum[r]);
 }
 
-static void sparse_half_rows(const packed_product *p, const line_bits *bits, size_t from, size_t to) {
-  const bool bf16 = p->w.type == DTYPE_BF16;
-  for (; from + ROW_PANELS <= to; from += ROW_PANELS)
-    bf16 ? sparse_half_row(p, bits, true, ROW_PANELS, from) : sparse_half_row(p, bits, false, ROW_PANELS, from);
-  for (; from < to; from++) bf16 ? sparse_half_row(p, bits, true, 1, from) : sparse_half_row(p, bits, false, 1, from);
+/* bf16 and R are constants from here on. */
+ALWAYS_INLINE void half_row_of(const packed_product *p, const line_bits *bits, bool bf16, size_t R, size_t panel) {
+  float *y = p->y + panel * PACKED_ROWS;
+  const exact_product e = exact_product_of(p, panel, &p->x, &y);
+  if (bits)
+    sparse_half_row(&e, bits, bf16, R);
+  else
+    exact_tile(&e, bf16, R, 1, R > 1 ? 1 : EXACT_ROWS / 2);
+}
+
+ALWAYS_INLINE void half_row_any(const packed_product *p, const line_bits *bits, size_t R, size_t panel) {
+  if (p->w.type == DTYPE_BF16)
+    half_row_of(p, bits, true, R, panel);
+  else
+    half_row_of(p, bits, false, R, panel);
 }
 
 static void half_row(const packed_product *p, const line_bits *bits, size_t from, size_t to) {
-  const bool bf16 = p->w.type == DTYPE_BF16;
-  if (bits) {
-    sparse_half_rows(p, bits, from, to);
-    return;
-  }
-  for (; from + ROW_PANELS <= to; from += ROW_PANELS)
-    bf16 ? half_row_of(p, true, ROW_PANELS, from) : half_row_of(p, false, ROW_PANELS, from);
-  for (; from < to; from++) bf16 ? half_row_of(p, true, 1, from) : half_row_of(p, false, 1, from);
+  for (; from + ROW_PANELS <= to; from += ROW_PANELS) half_row_any(p, bits, ROW_PANELS, from);
+  for (; from < to; from++) half_row_any(p, bits, 1, from);
 }
 
 /* --- several products --------------------------------------------------------------------------------------------- */

@@ -12,29 +12,26 @@
 #define QUANT_PARALLEL_MIN (4 * CPU_PARALLEL_MIN)
 
 typedef struct {
-  const packed_matrix *w;
+  const packed_product *all;
   quant_type type;
   quant_rows rows;
-  float *y;
-  act_kind act;
 } quant_product;
 
-static inline quant_product quant_product_of(const packed_product *p) {
-  const packed_matrix *w = &p->w;
-  const quant_type type = dtype_quant(w->type);
+static inline quant_product quant_product_of(const packed_product *all) {
+  const quant_type type = dtype_quant(all->w.type);
   const quant_layout *t = layout_of(type);
-  const quant_rows rows = {.M = p->M,
-                           .blocks = w->K / BLOCK,
-                           .x = p->x,
+  const quant_rows rows = {.M = all->M,
+                           .blocks = all->w.K / BLOCK,
+                           .x = all->x,
                            .halves = t->group == HALF_BLOCK,
                            .zero = t->bits == 8 ? DOT_8_ZERO : t->zero,
                            .min_sign = has_six_bits(type) ? -1.0f : 1.0f,
-                           .records = p->room};
-  return (quant_product){.w = w, .type = type, .rows = rows, .y = p->y, .act = p->act};
+                           .records = all->room};
+  return (quant_product){.all = all, .type = type, .rows = rows};
 }
 
 static inline const uint8_t *panel_data(const quant_product *p, size_t panel) {
-  return (const uint8_t *)p->w->data + panel * packed_panel_bytes(p->w->type, p->w->K);
+  return (const uint8_t *)p->all->w.data + panel * packed_panel_bytes(p->all->w.type, p->all->w.K);
 }
 
 /* One group of R panels meets one record of T tokens: adds to total [T][R]. Only the kind of the type matters: 8 bits,

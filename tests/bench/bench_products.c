@@ -11,6 +11,7 @@
 #include "apps/limits.h"
 #include "kernels/base.h"
 #include "kernels/cpu/cpu.h"
+#include "tests/support/kernel_check.h"
 
 enum { LIST = 16 };
 static const size_t pool_bytes = (size_t)768 << 20;
@@ -59,10 +60,7 @@ static double seconds_of(const cpu_kernels *k, dtype type, size_t N, size_t K, s
     const double start = clock_seconds();
     for (size_t i = 0; i < matrices; i++) {
       const packed_product p = {{type, N, K, pool + i * bytes}, M, x, room, y, ACT_NONE};
-      if (M == 1)
-        k->product_row(1, &p);
-      else
-        (dtype_is_quant(type) ? k->product_quant : k->product_half)(&p);
+      packed_product_run(k, &p);
     }
     const double took = (clock_seconds() - start) / (double)matrices;
     if (took < best) best = took;

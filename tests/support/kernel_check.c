@@ -103,6 +103,30 @@ void check_l2(const char *what, const float *got, const double *want, size_t n, 
   }
 }
 
+packed_product packed_product_new(dtype type, size_t M, size_t N, size_t K, const float *weights, float *x) {
+  char *rows = malloc(N * packed_row_bytes(type, K)), *data = mem_aligned(packed_bytes(type, N, K));
+  void *room = mem_aligned(packed_room(M, K));
+  assert_true(rows && data && room);
+  packed_encode(type, weights, N * K, rows);
+  packed_put(type, K, 0, N, rows, data);
+  free(rows);
+  return (packed_product){{type, N, K, data}, M, x, room, guarded(M * N), ACT_NONE};
+}
+
+void packed_product_free(packed_product *p) {
+  free((void *)(uintptr_t)p->w.data);
+  free(p->room);
+  guarded_free((float *)(uintptr_t)p->x);
+  guarded_free(p->y);
+}
+
+void packed_product_run(const cpu_kernels *k, const packed_product *p) {
+  if (p->M == 1)
+    k->product_row(1, p);
+  else
+    dtype_is_quant(p->w.type) ? k->product_quant(p) : k->product_half(p);
+}
+
 void for_each_variant(void (*test)(const cpu_kernels *k)) {
   for (int i = 0; cpu_variant_at(i); i++)
     if (!cpu_variant_at(i)->base) test(cpu_variant_at(i));

@@ -24,6 +24,13 @@ void check_close(const char *what, const float *got, const double *want, size_t 
  * the size of the terms whose sum an element is, for elements that may cancel; 0 = purely relative. */
 void check_l2(const char *what, const float *got, const double *want, size_t n, double tolerance, double floor);
 
+/* A product with these weights [N,K], rounded to the type and packed, and x [M,K], which becomes the product's own; y
+ * is guarded. */
+packed_product packed_product_new(dtype type, size_t M, size_t N, size_t K, const float *weights, float *x);
+void packed_product_free(packed_product *p);
+/* By the kernel for its type and number of rows. */
+void packed_product_run(const cpu_kernels *k, const packed_product *p);
+
 /* Runs the test with every table of kernels that this machine has: the full ones, or also those that start as another
  * and add some kernels, which only the tests of those families need. */
 void for_each_variant(void (*test)(const cpu_kernels *k));

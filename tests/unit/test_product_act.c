@@ -2,9 +2,7 @@
  * product and the activation after it, whichever way a product is computed: one row, few rows, tiles and what is left
  * of them, rows that may not be rounded to integers, and sums that are added up in more than one pass. */
 #include <math.h>
-#include <stdlib.h>
 
-#include "kernels/base.h"
 #include "tests/support/kernel_check.h"
 
 #include <setjmp.h>
@@ -23,39 +21,27 @@ static const struct {
     {Q4_K, 1, 40, 256},        {Q4_K, 65, 64, 512},       {Q8_0, 512, 32, 2080},
 };
 
-static void multiply(const cpu_kernels *k, const packed_product *p) {
-  if (p->M == 1)
-    k->product_row(1, p);
-  else
-    dtype_is_quant(p->w.type) ? k->product_quant(p) : k->product_half(p);
-}
-
 static packed_product product_new(size_t i) {
   const dtype type = (dtype)sizes[i].type;
   const size_t M = sizes[i].M, N = sizes[i].N, K = sizes[i].K;
   float *values = guarded_random(N * K, i, -1, 1), *x = guarded_random(M * K, i + 100, -1, 1);
-  char *rows = malloc(N * packed_row_bytes(type, K)), *data = mem_aligned(packed_bytes(type, N, K));
-  void *room = mem_aligned(packed_room(M, K));
-  assert_true(rows && data && room);
-  packed_encode(type, values, N * K, rows);
-  packed_put(type, K, 0, N, rows, data);
-  free(rows);
-  guarded_free(values);
   if (M > 2 && !dtype_is_quant(type)) /* a row too large to be rounded */
     for (size_t j = 0; j < K; j++) x[2 * K + j] *= 0x1p70f;
-  return (packed_product){{type, N, K, data}, M, x, room, guarded(M * N), ACT_NONE};
+  const packed_product p = packed_product_new(type, M, N, K, values, x);
+  guarded_free(values);
+  return p;
 }
 
 static void check(const cpu_kernels *k) {
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
     packed_product p = product_new(i);
     const size_t n = p.M * p.w.N;
-    multiply(k, &p);
+    packed_product_run(k, &p);
     float *plain = guarded_copy(p.y, n), *want = guarded(n);
     for (act_kind kind = ACT_SIGMOID; kind <= ACT_QUICK_GELU; kind++) {
       for (size_t j = 0; j < n; j++) p.y[j] = NAN;
       p.act = kind;
-      multiply(k, &p);
+      packed_product_run(k, &p);
       guarded_check(p.y);
       k->act_forward(kind, n, plain, want);
       for (size_t j = 0; j < n; j++)
@@ -64,8 +50,7 @@ static void check(const cpu_kernels *k) {
                    (double)want[j]);
     }
     guarded_free(plain), guarded_free(want);
-    guarded_free((float *)(uintptr_t)p.x), guarded_free(p.y);
-    free(p.room), free((void *)(uintptr_t)p.w.data);
+    packed_product_free(&p);
   }
 }
 static void test_activations_of_sums(void **state) { (void)state, for_each_table(check); }

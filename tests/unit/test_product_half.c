@@ -63,10 +63,7 @@ static void run(const cpu_kernels *k, const problem *p, float *y) {
   assert_non_null(room);
   memset(room, 0xa5, whole);
   const packed_product product = {p->w, p->M, p->x, room, y, ACT_NONE};
-  if (p->M == 1)
-    k->product_row(1, &product);
-  else
-    k->product_half(&product);
+  packed_product_run(k, &product);
   for (size_t i = bytes; i < whole; i++) assert_int_equal(room[i], 0xa5);
   free(room);
   guarded_check(y);

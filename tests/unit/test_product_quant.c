@@ -55,10 +55,7 @@ static float *product(const cpu_kernels *k, const weights *m, size_t M, const fl
   memset(room, 0xa5, room_bytes + GUARD);
   float *y = guarded(M * m->N);
   const packed_product p = {m->w, M, x, room, y, ACT_NONE};
-  if (M == 1)
-    k->product_row(1, &p);
-  else
-    k->product_quant(&p);
+  packed_product_run(k, &p);
   for (size_t i = 0; i < GUARD; i++) assert_int_equal(room[room_bytes + i], 0xa5);
   guarded_check(y);
   guarded_check(x);

@@ -27,26 +27,11 @@ static const struct {
                          {DTYPE_BF16, 512, 1024},
                          {DTYPE_QUANT + QUANT_Q4_0, 129, 96}};
 
-static packed_product product_of(dtype type, size_t N, size_t K, float *values) {
-  char *rows = malloc(N * packed_row_bytes(type, K)), *data = mem_aligned(packed_bytes(type, N, K));
-  void *room = mem_aligned(packed_room(1, K));
-  assert_true(rows && data && room);
-  packed_encode(type, values, N * K, rows);
-  packed_put(type, K, 0, N, rows, data);
-  free(rows);
-  guarded_free(values);
-  return (packed_product){{type, N, K, data}, 1, guarded_random(K, N, -2, 2), room, guarded(N), ACT_NONE};
-}
-
 static packed_product product_new(dtype type, size_t N, size_t K) {
-  return product_of(type, N, K, guarded_random(N * K, N + K, -1, 1));
-}
-
-static void product_free(packed_product *p) {
-  free((void *)(uintptr_t)p->w.data);
-  free(p->room);
-  guarded_free((float *)(uintptr_t)p->x);
-  guarded_free(p->y);
+  float *values = guarded_random(N * K, N + K, -1, 1);
+  const packed_product p = packed_product_new(type, 1, N, K, values, guarded_random(K, N, -2, 2));
+  guarded_free(values);
+  return p;
 }
 
 static void check(const cpu_kernels *k) {
@@ -70,7 +55,7 @@ static void check(const cpu_kernels *k) {
       }
     }
   for (size_t i = 0; i < ROW_PRODUCTS; i++) {
-    product_free(&p[i]);
+    packed_product_free(&p[i]);
     guarded_free(alone[i]);
   }
 }
@@ -109,7 +94,7 @@ static void check_quant(const cpu_kernels *k, dtype type, float chance) {
   if (memcmp(p.y, two.y, N * sizeof *p.y))
     fail_msg("%s, %s, zeros %.2f", k->name, quant_name(dtype_quant(type)), (double)chance);
   free(two.room), guarded_free(two.y), guarded_free(x);
-  product_free(&p);
+  packed_product_free(&p);
 }
 
 /* 16 bits: where most values are zero, weights that would spoil the sums are not read with pairs of them. */
@@ -126,13 +111,12 @@ static void check_half(const cpu_kernels *k, dtype type, size_t K, float chance)
       want[n] += (double)values[n * K + i] * (double)x[i];
       if (chance > 0.8f && x[i] == 0 && (other == K || x[other] == 0)) values[n * K + i] = NAN;
     }
-  p = product_of(type, N, K, values);
-  guarded_free((float *)(uintptr_t)p.x);
-  p.x = x;
+  p = packed_product_new(type, 1, N, K, values, x);
+  guarded_free(values);
   k->product_row(1, &p);
   check_l2(k->name, p.y, want, N, 1e-6, 1);
   guarded_check(p.y);
-  product_free(&p);
+  packed_product_free(&p);
 }
 
 static void check_zeros(const cpu_kernels *k) {
